@@ -1,0 +1,1 @@
+//! Store derivations (.drv files): parse, print, and what they demand of a machine.

@@ -1,0 +1,3 @@
+//! The `offload` program.
+
+fn main() {}

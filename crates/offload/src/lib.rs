@@ -1,1 +1,6 @@
-//! Remote builds for Nix and Guix store daemons: choose a machine, copy, build, bring back.
+//! Remote builds for Nix and Guix store daemons: choose a machine, copy what it lacks, build
+//! there, bring the outputs back.
+
+pub mod machines;
+pub mod schedule;
+pub mod slots;

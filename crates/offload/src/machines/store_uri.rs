@@ -1,0 +1,264 @@
+//! `ssh-ng://user@host:port?param=value`: how a machine list names a builder.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+
+/// Longest URI that is read, in bytes. OpenSSH's own limit for a host name is 1025.
+const MAX_URI: usize = 8192;
+
+/// How the store behind a URI is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// `ssh://`: stock Nix speaks the serve protocol there.
+    Ssh,
+    /// `ssh-ng://`: stock Nix speaks the worker protocol there.
+    SshNg,
+}
+
+impl Scheme {
+    /// The scheme as it stands before `://`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Ssh => "ssh",
+            Scheme::SshNg => "ssh-ng",
+        }
+    }
+}
+
+/// A parsed store URI of a builder.
+///
+/// Keeps the text as the user wrote it (with `ssh://` before a bare host name, as Nix does),
+/// because other tools attribute builds by it, and Nix's slot locks are named after it.
+///
+/// ```
+/// use offload::machines::StoreUri;
+///
+/// let uri = StoreUri::parse("ssh-ng://ci@[2001:db8::7]:2222?compress=true")?;
+/// assert_eq!((uri.user(), uri.host(), uri.port()), (Some("ci"), "2001:db8::7", Some(2222)));
+/// assert_eq!(uri.parameter("compress"), Some("true"));
+/// assert_eq!(StoreUri::parse("farm1")?.as_str(), "ssh://farm1");
+/// # Ok::<(), offload::machines::StoreUriError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreUri {
+    text: String,
+    scheme: Scheme,
+    user: Option<String>,
+    host: String,
+    port: Option<u16>,
+    parameters: BTreeMap<String, String>,
+}
+
+/// Why a text is not the store URI of a builder.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreUriError {
+    /// Longer than any host name with parameters can be.
+    #[error("store URI is longer than {MAX_URI} bytes")]
+    TooLong,
+    /// A scheme that does not lead to another machine.
+    #[error("store URI has a scheme other than ssh and ssh-ng: {0:?}")]
+    Scheme(String),
+    /// No host, or a character that no host name has.
+    #[error("store URI names no valid host: {0:?}")]
+    Host(String),
+    /// The port is not a number from 1 to 65535.
+    #[error("store URI has a port that is not a number from 1 to 65535: {0:?}")]
+    Port(String),
+    /// A part is percent-encoded and not UTF-8 when decoded.
+    #[error("store URI has a part that is not UTF-8 when decoded: {0:?}")]
+    Encoding(String),
+}
+
+impl StoreUri {
+    /// Parses `ssh://`, `ssh-ng://` URIs and bare `[user@]host[:port]` names.
+    ///
+    /// # Errors
+    /// When the text does not lead to a host by SSH.
+    pub fn parse(text: &str) -> Result<Self, StoreUriError> {
+        if text.len() > MAX_URI {
+            return Err(StoreUriError::TooLong);
+        }
+        let (scheme, rest) = match text.split_once("://") {
+            Some(("ssh", rest)) => (Scheme::Ssh, rest),
+            Some(("ssh-ng", rest)) => (Scheme::SshNg, rest),
+            Some((other, _)) => return Err(StoreUriError::Scheme(other.to_owned())),
+            None => (Scheme::Ssh, text),
+        };
+        let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (user, address) = match authority.rsplit_once('@') {
+            Some((user, address)) => (Some(decode(user)?), address),
+            None => (None, authority),
+        };
+        let (host, port) = split_address(address)?;
+        check_host(host, address)?;
+        let text = if text.contains("://") {
+            text.to_owned()
+        } else {
+            format!("ssh://{text}")
+        };
+        Ok(StoreUri {
+            text,
+            scheme,
+            user,
+            host: host.to_owned(),
+            port,
+            parameters: parse_query(query)?,
+        })
+    }
+
+    /// The URI as written, with a scheme.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The protocol that stock Nix would speak.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The remote user, if the URI names one.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// Host name or address, without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, if the URI names one.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// A query parameter, `remote-program` for example.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.get(name).map(String::as_str)
+    }
+}
+
+impl fmt::Display for StoreUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// `host`, `host:22`, `[::1]`, `[::1]:22`, `::1` -> host without brackets, port.
+fn split_address(address: &str) -> Result<(&str, Option<u16>), StoreUriError> {
+    let (host, port) = if let Some(inner) = address.strip_prefix('[') {
+        let (host, after) = inner
+            .split_once(']')
+            .ok_or_else(|| StoreUriError::Host(address.to_owned()))?;
+        match after.strip_prefix(':') {
+            Some(port) => (host, Some(port)),
+            None if after.is_empty() => (host, None),
+            None => return Err(StoreUriError::Host(address.to_owned())),
+        }
+    } else if address.matches(':').count() == 1 {
+        let (host, port) = address.split_once(':').expect("counted one colon");
+        (host, Some(port))
+    } else {
+        (address, None)
+    };
+    let port = match port {
+        None => None,
+        Some(text) => match text.parse::<u16>() {
+            Ok(port) if port > 0 => Some(port),
+            _ => return Err(StoreUriError::Port(text.to_owned())),
+        },
+    };
+    Ok((host, port))
+}
+
+/// A host name reaches the resolver and messages, so it holds nothing but what names hosts.
+fn check_host(host: &str, address: &str) -> Result<(), StoreUriError> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "-._:%".contains(c);
+    if host.is_empty() || host.starts_with('-') || !host.chars().all(fine) {
+        return Err(StoreUriError::Host(address.to_owned()));
+    }
+    Ok(())
+}
+
+fn parse_query(query: &str) -> Result<BTreeMap<String, String>, StoreUriError> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        })
+        .collect()
+}
+
+fn decode(text: &str) -> Result<String, StoreUriError> {
+    percent_decode_str(text)
+        .decode_utf8()
+        .map(|decoded| decoded.into_owned())
+        .map_err(|_| StoreUriError::Encoding(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn parts(text: &str) -> (Option<String>, String, Option<u16>) {
+        let uri = StoreUri::parse(text).unwrap();
+        (uri.user, uri.host, uri.port)
+    }
+
+    #[test]
+    fn addresses_in_every_form() {
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(parts("host"), (None, "host".into(), None));
+        assert_eq!(parts("me@host:7"), (some("me"), "host".into(), Some(7)));
+        assert_eq!(parts("ssh://host/"), (None, "host".into(), None));
+        assert_eq!(parts("ssh-ng://::1"), (None, "::1".into(), None));
+        assert_eq!(parts("ssh-ng://[::1]"), (None, "::1".into(), None));
+        assert_eq!(
+            parts("ssh-ng://a%40b@[fe80::1%eth0]:22"),
+            (some("a@b"), "fe80::1%eth0".into(), Some(22))
+        );
+    }
+
+    #[test]
+    fn what_is_no_builder_is_refused() {
+        let error = |text: &str| StoreUri::parse(text).unwrap_err().to_string();
+        insta::assert_snapshot!(
+            [
+                "unix:///run/socket",
+                "ssh://",
+                "ssh://-oProxyCommand=x",
+                "ssh://host:0",
+                "ssh://host:70000",
+                "ssh://[::1",
+                "ssh://[::1]x",
+                "ssh://a b",
+                "ssh://%ff@host",
+            ]
+            .map(error)
+            .join("\n"),
+            @r#"
+        store URI has a scheme other than ssh and ssh-ng: "unix"
+        store URI names no valid host: ""
+        store URI names no valid host: "-oProxyCommand=x"
+        store URI has a port that is not a number from 1 to 65535: "0"
+        store URI has a port that is not a number from 1 to 65535: "70000"
+        store URI names no valid host: "[::1"
+        store URI names no valid host: "[::1]x"
+        store URI names no valid host: "a b"
+        store URI has a part that is not UTF-8 when decoded: "%ff"
+        "#
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! Build slots: the right to run one of a machine's builds, held as a lock on a file.
+//!
+//! The files and their names are stock Nix's (`STATE/current-load/URI-N`, with `/` as `_`, and
+//! `main-lock`), so that stock's hook and ours side by side never exceed a machine's jobs. A lock
+//! is released when its holder ends, however it ends; the files are never unlinked.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::machines::Machine;
+
+/// How long the choice lock is waited for. It is held for the length of a choice only, by stock
+/// too, so that a longer wait means that its holder hangs.
+const CHOICE_WAIT: Duration = Duration::from_secs(30);
+/// Pause between two tries for the choice lock.
+const CHOICE_PAUSE: Duration = Duration::from_millis(5);
+
+/// The directory of slot locks.
+#[derive(Debug, Clone)]
+pub struct SlotDirectory {
+    path: PathBuf,
+}
+
+/// While it lives, no other hook chooses a machine. Released by drop.
+#[derive(Debug)]
+pub struct ChoiceLock {
+    _file: File,
+}
+
+/// One of a machine's slots. Released by drop, or when the process ends.
+#[derive(Debug)]
+pub struct Slot {
+    _file: File,
+    index: u32,
+}
+
+impl Slot {
+    /// Which of the machine's slots it is, from 0.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+}
+
+/// How a machine's slots stand.
+#[derive(Debug)]
+pub struct Occupancy {
+    /// How many are taken.
+    pub used: u32,
+    /// The first free one, now held by us.
+    pub free: Option<Slot>,
+}
+
+/// Why slots could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum SlotError {
+    /// A lock file could not be created or locked.
+    #[error("failed to lock {}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Another hook has held the choice lock for too long.
+    #[error("failed to lock {} within {} s: another build hook holds it", .0.display(), CHOICE_WAIT.as_secs())]
+    ChoiceHeld(PathBuf),
+}
+
+impl SlotDirectory {
+    /// Uses `path` (Nix: `/nix/var/nix/current-load`), creating it where it is missing.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, SlotError> {
+        let path = path.into();
+        std::fs::create_dir_all(&path).map_err(|source| SlotError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(SlotDirectory { path })
+    }
+
+    /// Waits for the choice lock, half a minute at most.
+    ///
+    /// # Errors
+    /// When it cannot be locked in that time or at all.
+    pub async fn lock_choice(&self) -> Result<ChoiceLock, SlotError> {
+        let path = self.path.join("main-lock");
+        let file = open_lock(&path)?;
+        let deadline = Instant::now() + CHOICE_WAIT;
+        while !try_lock(&file, &path)? {
+            if Instant::now() >= deadline {
+                return Err(SlotError::ChoiceHeld(path));
+            }
+            tokio::time::sleep(CHOICE_PAUSE).await;
+        }
+        Ok(ChoiceLock { _file: file })
+    }
+
+    /// Counts the machine's taken slots, and takes the first free one.
+    ///
+    /// Holding the [`ChoiceLock`] is what makes the count meaningful: a slot that is only being
+    /// looked at counts as taken for everybody else.
+    ///
+    /// # Errors
+    /// When a lock file cannot be opened.
+    pub fn occupancy(&self, machine: &Machine, _lock: &ChoiceLock) -> Result<Occupancy, SlotError> {
+        let mut used = 0;
+        let mut free = None;
+        for index in 0..machine.max_jobs {
+            let path = self.path.join(slot_name(machine.uri.as_str(), index));
+            let file = open_lock(&path)?;
+            if !try_lock(&file, &path)? {
+                used += 1;
+            } else if free.is_none() {
+                free = Some(Slot { _file: file, index });
+            }
+        }
+        Ok(Occupancy { used, free })
+    }
+}
+
+/// `ssh-ng://root@farm1`, 3 -> `ssh-ng:__root@farm1-3`.
+fn slot_name(uri: &str, index: u32) -> String {
+    format!("{}-{index}", uri.replace('/', "_"))
+}
+
+fn open_lock(path: &Path) -> Result<File, SlotError> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|source| SlotError::Io {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+fn try_lock(file: &File, path: &Path) -> Result<bool, SlotError> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(source)) => Err(SlotError::Io {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machines::read_builders;
+
+    #[tokio::test]
+    async fn slots_are_taken_counted_and_released() {
+        let folder = tempfile::tempdir().unwrap();
+        let slots = SlotDirectory::open(folder.path().join("current-load")).unwrap();
+        let machine = read_builders("ssh-ng://root@farm1 - - 2", "x")
+            .machines
+            .remove(0);
+        let choice = slots.lock_choice().await.unwrap();
+
+        let first = slots.occupancy(&machine, &choice).unwrap();
+        assert_eq!(
+            (first.used, first.free.as_ref().map(Slot::index)),
+            (0, Some(0))
+        );
+        let second = slots.occupancy(&machine, &choice).unwrap();
+        assert_eq!(
+            (second.used, second.free.as_ref().map(Slot::index)),
+            (1, Some(1))
+        );
+        let third = slots.occupancy(&machine, &choice).unwrap();
+        assert_eq!((third.used, third.free.is_none()), (2, true));
+
+        drop(first);
+        let fourth = slots.occupancy(&machine, &choice).unwrap();
+        assert_eq!(
+            (fourth.used, fourth.free.as_ref().map(Slot::index)),
+            (1, Some(0))
+        );
+        let mut names: Vec<_> = std::fs::read_dir(folder.path().join("current-load"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(
+            names,
+            [
+                "main-lock",
+                "ssh-ng:__root@farm1-0",
+                "ssh-ng:__root@farm1-1"
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_choice_lock_that_is_never_released_is_not_waited_for_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let slots = SlotDirectory::open(folder.path()).unwrap();
+        let _held = slots.lock_choice().await.unwrap();
+        let error = slots.lock_choice().await.unwrap_err();
+        assert!(matches!(error, SlotError::ChoiceHeld(_)), "{error}");
+    }
+}

@@ -1,1 +1,40 @@
 //! Nix archives: a strict incremental decoder and encoder, dump from and restore to a file system.
+
+mod decoder;
+mod dump;
+mod encoder;
+mod error;
+mod event;
+mod grammar;
+mod limits;
+mod names;
+mod position;
+mod token;
+
+pub use decoder::{Decoder, Step};
+pub use dump::{Dump, DumpError, DumpErrorKind, dump};
+pub use encoder::Encoder;
+pub use error::{Error, Kind};
+pub use event::Event;
+pub use limits::Limits;
+
+/// The archive of a directory that holds a file `greeting` (`hello`) and a symlink `link` to it:
+/// for examples and first tests.
+pub fn example() -> Vec<u8> {
+    let mut archive = Vec::new();
+    let mut encoder = Encoder::new();
+    let events = [
+        Event::Directory,
+        Event::Entry(b"greeting"),
+        Event::File { executable: false, size: 5 },
+        Event::Data(b"hello"),
+        Event::FileEnd,
+        Event::Entry(b"link"),
+        Event::Symlink(b"greeting"),
+        Event::DirectoryEnd,
+    ];
+    for event in events {
+        encoder.encode(event, &mut archive).expect("the events are in order");
+    }
+    archive
+}

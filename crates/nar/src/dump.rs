@@ -1,0 +1,319 @@
+mod directories;
+mod error;
+
+use std::ffi::{CStr, CString};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use self::directories::Directories;
+pub use self::error::{DumpError, DumpErrorKind};
+use crate::{Encoder, Event};
+
+/// Directories and files are opened without following links, without waiting for a FIFO's other
+/// end that a file was swapped for, and without becoming anyone's terminal.
+const OPEN: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY);
+
+/// Bytes that [`dump`] reads at a time: large enough that system calls vanish beside the copy, and
+/// small enough to stay in a core's second-level cache.
+const BUFFER: usize = 256 * 1024;
+
+/// The archive of a file-system tree, to be read in pieces of any size.
+///
+/// File data goes from the kernel straight into the caller's buffer; besides it, memory is held
+/// only for the names of the directories that are open at one time. Every step goes through the
+/// descriptor of the directory before it, and no symbolic link is followed, the last part of
+/// `path` included: a link is archived as a link. The archive depends on nothing but names,
+/// contents, link targets and the owner's executable bit.
+///
+/// Errors come as an [`io::Error`] around a [`DumpError`]; [`Dump::fill`] hands it out bare.
+///
+/// ```
+/// use std::io::Read;
+///
+/// let directory = tempfile::tempdir()?;
+/// std::fs::write(directory.path().join("greeting"), "hello")?;
+/// std::os::unix::fs::symlink("greeting", directory.path().join("link"))?;
+///
+/// let mut archive = Vec::new();
+/// nar::Dump::new(directory.path())?.read_to_end(&mut archive)?;
+/// assert_eq!(archive, nar::example());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Dump {
+    root: PathBuf,
+    encoder: Encoder,
+    /// Bytes of the archive that are due before anything else, from `sent` on.
+    pending: Vec<u8>,
+    sent: usize,
+    directories: Directories,
+    file: Option<File>,
+    failed: Option<DumpError>,
+}
+
+/// The file being read.
+#[derive(Debug)]
+struct File {
+    descriptor: OwnedFd,
+    size: u64,
+    /// Whether a read met the file's end where its size says it is.
+    met_end: bool,
+}
+
+impl Dump {
+    /// The archive of whatever stands at `path`.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is neither a file nor a directory nor a symbolic link.
+    pub fn new(path: impl AsRef<Path>) -> Result<Self, DumpError> {
+        let path = path.as_ref();
+        let name = CString::new(path.as_os_str().as_bytes())
+            .map_err(|_| DumpError::system(path, "open", Errno::INVAL))?;
+        Self::begin(CWD, &name, path)
+    }
+
+    /// The archive of the entry `name` in an open directory. Messages name it by `name` alone.
+    ///
+    /// # Errors
+    /// As for [`Dump::new`].
+    pub fn at(directory: impl AsFd, name: &CStr) -> Result<Self, DumpError> {
+        let path = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
+        Self::begin(directory.as_fd(), name, path)
+    }
+
+    fn begin(parent: BorrowedFd<'_>, name: &CStr, path: &Path) -> Result<Self, DumpError> {
+        let mut dump = Self {
+            root: path.to_owned(),
+            encoder: Encoder::new(),
+            pending: Vec::new(),
+            sent: 0,
+            directories: Directories::new(),
+            file: None,
+            failed: None,
+        };
+        open_node(parent, name, FileType::Unknown, &mut dump.encoder, &mut dump.pending)
+            .and_then(|node| dump.enter(node))
+            .map_err(|kind| DumpError { path: path.to_owned(), kind })?;
+        Ok(dump)
+    }
+
+    /// Writes the next bytes of the archive to `buffer` and returns how many: as many as there is
+    /// room for, fewer at the archive's end and before an error, none behind the end. What lies in
+    /// `buffer` behind them may have been overwritten.
+    ///
+    /// # Errors
+    /// The tree cannot be read, holds something that has no place in an archive, or changed while
+    /// it was read. The same error comes back from every later call.
+    pub fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, DumpError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            if self.sent < self.pending.len() {
+                let pending = &self.pending[self.sent..];
+                let here = pending.len().min(buffer.len() - filled);
+                buffer[filled..filled + here].copy_from_slice(&pending[..here]);
+                self.sent += here;
+                filled += here;
+                continue;
+            }
+            self.pending.clear();
+            self.sent = 0;
+            match self.proceed(&mut buffer[filled..]) {
+                Ok(Some(length)) => filled += length,
+                Ok(None) => break,
+                // What was written stands before the error; the next call returns it.
+                Err(_) if filled > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Reads file data into `room`, or makes bytes pending, or returns `None` at the end.
+    fn proceed(&mut self, room: &mut [u8]) -> Result<Option<usize>, DumpError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let result = if self.file.is_some() {
+            self.read_file(room).map(Some)
+        } else if self.encoder.is_finished() {
+            Ok(None)
+        } else {
+            self.next_entry().map(|()| Some(0))
+        };
+        result.map_err(|kind| {
+            let error = DumpError { path: self.directories.path(&self.root), kind };
+            self.failed = Some(error.clone());
+            error
+        })
+    }
+
+    fn read_file(&mut self, room: &mut [u8]) -> Result<usize, DumpErrorKind> {
+        let remaining = self.encoder.remaining();
+        let Some(file) = &mut self.file else { return Ok(0) };
+        let mut length = 0;
+        if remaining > 0 {
+            length = file.read(room, remaining)?;
+            self.encoder.pass_data(length as u64)?;
+        }
+        if length as u64 == remaining {
+            file.expect_end()?;
+            self.file = None;
+            self.encoder.encode(Event::FileEnd, &mut self.pending)?;
+        }
+        Ok(length)
+    }
+
+    /// Goes on in the innermost directory, where the last node ended.
+    fn next_entry(&mut self) -> Result<(), DumpErrorKind> {
+        let Some((parent, name, kind)) = self.directories.next() else {
+            self.directories.close();
+            return Ok(self.encoder.encode(Event::DirectoryEnd, &mut self.pending)?);
+        };
+        self.encoder.encode(Event::Entry(name.to_bytes()), &mut self.pending)?;
+        let node = open_node(parent, name, kind, &mut self.encoder, &mut self.pending)?;
+        self.enter(node)
+    }
+
+    fn enter(&mut self, node: Node) -> Result<(), DumpErrorKind> {
+        match node {
+            Node::File(file) => self.file = Some(file),
+            Node::Directory(descriptor) => self.directories.open(descriptor)?,
+            Node::Symlink => {}
+        }
+        Ok(())
+    }
+}
+
+impl Read for Dump {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(self.fill(buffer)?)
+    }
+}
+
+/// Writes the archive of whatever stands at `path` to `sink`, and returns its size in bytes.
+///
+/// # Errors
+/// Those of the sink, and a [`DumpError`] inside an [`io::Error`].
+///
+/// ```
+/// # let directory = tempfile::tempdir()?;
+/// let size = nar::dump(directory.path(), &mut std::io::sink())?;
+/// assert_eq!(size, 96);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn dump(path: impl AsRef<Path>, sink: &mut impl Write) -> io::Result<u64> {
+    let mut dump = Dump::new(path)?;
+    let mut buffer = vec![0; BUFFER];
+    let mut size = 0;
+    loop {
+        let length = dump.fill(&mut buffer)?;
+        if length == 0 {
+            return Ok(size);
+        }
+        sink.write_all(&buffer[..length])?;
+        size += length as u64;
+    }
+}
+
+/// A node whose first bytes were written.
+enum Node {
+    File(File),
+    Directory(OwnedFd),
+    Symlink,
+}
+
+/// Opens what stands at `name` and writes its first bytes.
+fn open_node(
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    kind: FileType,
+    encoder: &mut Encoder,
+    pending: &mut Vec<u8>,
+) -> Result<Node, DumpErrorKind> {
+    let kind = match kind {
+        // Not every file system says in the directory what an entry is.
+        FileType::Unknown => {
+            let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|errno| DumpErrorKind::system("examine", errno))?;
+            FileType::from_raw_mode(stat.st_mode)
+        }
+        kind => kind,
+    };
+    match kind {
+        FileType::RegularFile => {
+            let (file, executable) = File::open(parent, name)?;
+            encoder.encode(Event::File { executable, size: file.size }, pending)?;
+            Ok(Node::File(file))
+        }
+        FileType::Directory => {
+            let descriptor = rustix::fs::openat(parent, name, OPEN | OFlags::DIRECTORY, Mode::empty())
+                .map_err(|errno| DumpErrorKind::system("open", errno))?;
+            encoder.encode(Event::Directory, pending)?;
+            Ok(Node::Directory(descriptor))
+        }
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(parent, name, Vec::new())
+                .map_err(|errno| DumpErrorKind::system("read the link", errno))?;
+            encoder.encode(Event::Symlink(target.to_bytes()), pending)?;
+            Ok(Node::Symlink)
+        }
+        kind => Err(DumpErrorKind::special(kind)),
+    }
+}
+
+impl File {
+    /// Opens a regular file; says whether its owner may execute it.
+    fn open(parent: BorrowedFd<'_>, name: &CStr) -> Result<(Self, bool), DumpErrorKind> {
+        let descriptor = rustix::fs::openat(parent, name, OPEN, Mode::empty())
+            .map_err(|errno| DumpErrorKind::system("open", errno))?;
+        let stat = rustix::fs::fstat(&descriptor)
+            .map_err(|errno| DumpErrorKind::system("examine", errno))?;
+        // Something else may stand here since the directory was read.
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            kind => return Err(DumpErrorKind::special(kind)),
+        }
+        let size = u64::try_from(stat.st_size).expect("no file has a negative size");
+        let executable = Mode::from_raw_mode(stat.st_mode).contains(Mode::XUSR);
+        Ok((Self { descriptor, size, met_end: false }, executable))
+    }
+
+    /// Reads at most the `remaining` bytes of the file that its size promises, and at least one.
+    fn read(&mut self, room: &mut [u8], remaining: u64) -> Result<usize, DumpErrorKind> {
+        // One byte more than is due, if there is room: a read that returns without it has met
+        // the file's end, and spares the read that would only look for it.
+        let wanted = usize::try_from(remaining.saturating_add(1)).unwrap_or(usize::MAX);
+        let room_length = room.len();
+        let length = self.read_some(&mut room[..wanted.min(room_length)])?;
+        match length as u64 {
+            0 => Err(DumpErrorKind::Shrank { size: self.size, read: self.size - remaining }),
+            read if read > remaining => Err(DumpErrorKind::Grew { size: self.size }),
+            read => {
+                self.met_end = read == remaining && wanted <= room_length;
+                Ok(length)
+            }
+        }
+    }
+
+    /// All bytes that were due are read: the file must end here.
+    fn expect_end(&mut self) -> Result<(), DumpErrorKind> {
+        if self.met_end || self.read_some(&mut [0])? == 0 {
+            return Ok(());
+        }
+        Err(DumpErrorKind::Grew { size: self.size })
+    }
+
+    fn read_some(&self, room: &mut [u8]) -> Result<usize, DumpErrorKind> {
+        rustix::io::retry_on_intr(|| rustix::io::read(&self.descriptor, &mut *room))
+            .map_err(|errno| DumpErrorKind::system("read", errno))
+    }
+}

@@ -1,0 +1,117 @@
+use std::ffi::{CStr, OsStr};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, RawDir};
+
+use super::DumpErrorKind;
+
+/// Bytes asked of the kernel at a time when a directory is read: about a thousand entries.
+const LISTING: usize = 32 * 1024;
+
+/// The directories that are open inside each other, with their entries in archive order.
+///
+/// One arena holds the names of all of them, so that a tree costs few allocations.
+#[derive(Debug, Default)]
+pub(super) struct Directories {
+    open: Vec<Directory>,
+    entries: Vec<Entry>,
+    /// The names of `entries`, each ended by a NUL.
+    names: Vec<u8>,
+    listing: Vec<MaybeUninit<u8>>,
+}
+
+#[derive(Debug)]
+struct Directory {
+    descriptor: OwnedFd,
+    /// Where its own part of `entries` and of `names` begins.
+    first_entry: usize,
+    first_name: usize,
+    /// The entry that comes next.
+    next: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// The first eight bytes of the name: they nearly always decide the order.
+    prefix: u64,
+    /// Where the name begins in `names`.
+    name: usize,
+    kind: FileType,
+}
+
+impl Directories {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads the directory and makes it the innermost one.
+    pub(super) fn open(&mut self, descriptor: OwnedFd) -> Result<(), DumpErrorKind> {
+        let (first_entry, first_name) = (self.entries.len(), self.names.len());
+        // Pushed before it is read: an error then names it.
+        self.open.push(Directory { descriptor, first_entry, first_name, next: first_entry });
+        self.listing.resize(LISTING, MaybeUninit::uninit());
+        let descriptor = &self.open[self.open.len() - 1].descriptor;
+        let mut listing = RawDir::new(descriptor, &mut self.listing);
+        while let Some(entry) = listing.next() {
+            let entry = entry.map_err(|errno| DumpErrorKind::system("list", errno))?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            self.entries.push(Entry {
+                prefix: prefix(name.to_bytes()),
+                name: self.names.len(),
+                kind: entry.file_type(),
+            });
+            self.names.extend_from_slice(name.to_bytes_with_nul());
+        }
+        let names = &self.names;
+        self.entries[first_entry..].sort_unstable_by(|a, b| {
+            a.prefix.cmp(&b.prefix).then_with(|| name_at(names, a.name).cmp(name_at(names, b.name)))
+        });
+        Ok(())
+    }
+
+    /// The next entry of the innermost directory and that directory's descriptor, or `None` behind
+    /// its last entry.
+    pub(super) fn next(&mut self) -> Option<(BorrowedFd<'_>, &CStr, FileType)> {
+        let directory = self.open.last_mut()?;
+        let entry = self.entries.get(directory.next)?;
+        directory.next += 1;
+        Some((directory.descriptor.as_fd(), name_at(&self.names, entry.name), entry.kind))
+    }
+
+    /// Leaves the innermost directory.
+    pub(super) fn close(&mut self) {
+        if let Some(directory) = self.open.pop() {
+            self.entries.truncate(directory.first_entry);
+            self.names.truncate(directory.first_name);
+        }
+    }
+
+    /// The path of the entry that [`Directories::next`] returned last, under `root`.
+    pub(super) fn path(&self, root: &Path) -> PathBuf {
+        let mut path = root.to_owned();
+        for directory in &self.open {
+            if directory.next > directory.first_entry {
+                let name = name_at(&self.names, self.entries[directory.next - 1].name);
+                path.push(OsStr::from_bytes(name.to_bytes()));
+            }
+        }
+        path
+    }
+}
+
+fn prefix(name: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let length = name.len().min(8);
+    bytes[..length].copy_from_slice(&name[..length]);
+    u64::from_be_bytes(bytes)
+}
+
+fn name_at(names: &[u8], at: usize) -> &CStr {
+    CStr::from_bytes_until_nul(&names[at..]).expect("every name was stored with its NUL")
+}

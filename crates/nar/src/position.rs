@@ -1,0 +1,83 @@
+use crate::names::Names;
+use crate::{Event, Limits, token};
+
+/// What an archive can go on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Before the first byte.
+    Start,
+    /// Before a node in a directory.
+    Node,
+    /// Inside a file's data, or just behind it when nothing remains.
+    Data { remaining: u64, padding: usize },
+    /// In a directory, before its first entry.
+    FirstEntry,
+    /// In a directory, before the `)` that ends an entry.
+    EntryEnd,
+    /// Behind the last byte.
+    Finished,
+}
+
+/// A place in an archive: what came before it, as far as that decides what may follow.
+/// The decoder and the encoder move it by the same events.
+#[derive(Clone, Debug)]
+pub(crate) struct Position {
+    pub(crate) state: State,
+    /// Bytes of the archive before this place.
+    pub(crate) offset: u64,
+    pub(crate) names: Names,
+    pub(crate) limits: Limits,
+}
+
+impl Position {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { state: State::Start, offset: 0, names: Names::new(&limits), limits }
+    }
+
+    /// Bytes of data still to come of the file inside which this place is.
+    pub(crate) fn remaining(&self) -> u64 {
+        match self.state {
+            State::Data { remaining, .. } => remaining,
+            _ => 0,
+        }
+    }
+
+    /// Moves behind `event`, which `length` bytes said and which was found to be in its place.
+    #[inline]
+    pub(crate) fn advance(&mut self, length: usize, event: &Event<'_>) {
+        match *event {
+            Event::Data(data) => return self.advance_data(data.len() as u64),
+            Event::Entry(name) => {
+                self.names.remember(name);
+                self.state = State::Node;
+            }
+            Event::File { size, .. } => {
+                self.state = State::Data { remaining: size, padding: token::padding(size) };
+            }
+            Event::Directory => {
+                self.names.open();
+                self.state = State::FirstEntry;
+            }
+            Event::DirectoryEnd => {
+                self.names.close();
+                self.end_node();
+            }
+            Event::FileEnd | Event::Symlink(_) => self.end_node(),
+        }
+        self.offset += length as u64;
+    }
+
+    /// Moves behind `length` bytes of data, at most [`Position::remaining`].
+    #[inline]
+    pub(crate) fn advance_data(&mut self, length: u64) {
+        if let State::Data { remaining, .. } = &mut self.state {
+            *remaining -= length;
+            self.offset += length;
+        }
+    }
+
+    #[inline]
+    fn end_node(&mut self) {
+        self.state = if self.names.depth() == 0 { State::Finished } else { State::EntryEnd };
+    }
+}

@@ -110,7 +110,9 @@ impl Decoder {
             }
             Ok(Parsed::Needs(length)) => {
                 self.carried.extend_from_slice(input);
-                Ok(Step::NeedMore { at_least: length - input.len() })
+                Ok(Step::NeedMore {
+                    at_least: length - input.len(),
+                })
             }
             Ok(Parsed::Finished) => Ok(Step::Finished),
             Err(error) => Err(self.fail(error)),
@@ -188,8 +190,15 @@ impl Decoder {
 
     /// The error of an input that ends here, or `None` if the archive is complete.
     pub fn end_of_input(&self) -> Option<Error> {
-        let carried = if self.is_spent { 0 } else { self.carried.len() as u64 };
+        let carried = if self.is_spent {
+            0
+        } else {
+            self.carried.len() as u64
+        };
         let offset = self.position.offset + carried;
-        (!self.is_finished()).then_some(Error { offset, kind: Kind::Truncated })
+        (!self.is_finished()).then_some(Error {
+            offset,
+            kind: Kind::Truncated,
+        })
     }
 }

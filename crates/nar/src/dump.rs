@@ -100,9 +100,18 @@ impl Dump {
             file: None,
             failed: None,
         };
-        open_node(parent, name, FileType::Unknown, &mut dump.encoder, &mut dump.pending)
-            .and_then(|node| dump.enter(node))
-            .map_err(|kind| DumpError { path: path.to_owned(), kind })?;
+        open_node(
+            parent,
+            name,
+            FileType::Unknown,
+            &mut dump.encoder,
+            &mut dump.pending,
+        )
+        .and_then(|node| dump.enter(node))
+        .map_err(|kind| DumpError {
+            path: path.to_owned(),
+            kind,
+        })?;
         Ok(dump)
     }
 
@@ -150,7 +159,10 @@ impl Dump {
             self.next_entry().map(|()| Some(0))
         };
         result.map_err(|kind| {
-            let error = DumpError { path: self.directories.path(&self.root), kind };
+            let error = DumpError {
+                path: self.directories.path(&self.root),
+                kind,
+            };
             self.failed = Some(error.clone());
             error
         })
@@ -158,7 +170,9 @@ impl Dump {
 
     fn read_file(&mut self, room: &mut [u8]) -> Result<usize, DumpErrorKind> {
         let remaining = self.encoder.remaining();
-        let Some(file) = &mut self.file else { return Ok(0) };
+        let Some(file) = &mut self.file else {
+            return Ok(0);
+        };
         let mut length = 0;
         if remaining > 0 {
             length = file.read(room, remaining)?;
@@ -176,9 +190,12 @@ impl Dump {
     fn next_entry(&mut self) -> Result<(), DumpErrorKind> {
         let Some((parent, name, kind)) = self.directories.next() else {
             self.directories.close();
-            return Ok(self.encoder.encode(Event::DirectoryEnd, &mut self.pending)?);
+            return Ok(self
+                .encoder
+                .encode(Event::DirectoryEnd, &mut self.pending)?);
         };
-        self.encoder.encode(Event::Entry(name.to_bytes()), &mut self.pending)?;
+        self.encoder
+            .encode(Event::Entry(name.to_bytes()), &mut self.pending)?;
         let node = open_node(parent, name, kind, &mut self.encoder, &mut self.pending)?;
         self.enter(node)
     }
@@ -251,12 +268,19 @@ fn open_node(
     match kind {
         FileType::RegularFile => {
             let (file, executable) = File::open(parent, name)?;
-            encoder.encode(Event::File { executable, size: file.size }, pending)?;
+            encoder.encode(
+                Event::File {
+                    executable,
+                    size: file.size,
+                },
+                pending,
+            )?;
             Ok(Node::File(file))
         }
         FileType::Directory => {
-            let descriptor = rustix::fs::openat(parent, name, OPEN | OFlags::DIRECTORY, Mode::empty())
-                .map_err(|errno| DumpErrorKind::system("open", errno))?;
+            let descriptor =
+                rustix::fs::openat(parent, name, OPEN | OFlags::DIRECTORY, Mode::empty())
+                    .map_err(|errno| DumpErrorKind::system("open", errno))?;
             encoder.encode(Event::Directory, pending)?;
             Ok(Node::Directory(descriptor))
         }
@@ -284,7 +308,14 @@ impl File {
         }
         let size = u64::try_from(stat.st_size).expect("no file has a negative size");
         let executable = Mode::from_raw_mode(stat.st_mode).contains(Mode::XUSR);
-        Ok((Self { descriptor, size, met_end: false }, executable))
+        Ok((
+            Self {
+                descriptor,
+                size,
+                met_end: false,
+            },
+            executable,
+        ))
     }
 
     /// Reads at most the `remaining` bytes of the file that its size promises, and at least one.
@@ -295,7 +326,10 @@ impl File {
         let room_length = room.len();
         let length = self.read_some(&mut room[..wanted.min(room_length)])?;
         match length as u64 {
-            0 => Err(DumpErrorKind::Shrank { size: self.size, read: self.size - remaining }),
+            0 => Err(DumpErrorKind::Shrank {
+                size: self.size,
+                read: self.size - remaining,
+            }),
             read if read > remaining => Err(DumpErrorKind::Grew { size: self.size }),
             read => {
                 self.met_end = read == remaining && wanted <= room_length;

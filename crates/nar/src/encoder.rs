@@ -39,7 +39,9 @@ impl Encoder {
 
     /// An encoder with limits of one's own.
     pub fn with_limits(limits: Limits) -> Self {
-        Self { position: Position::new(limits) }
+        Self {
+            position: Position::new(limits),
+        }
     }
 
     /// Appends the bytes that say `event` to `output`.
@@ -49,7 +51,10 @@ impl Encoder {
     /// the archive's length so far.
     pub fn encode(&mut self, event: Event<'_>, output: &mut Vec<u8>) -> Result<(), Error> {
         if let Err(kind) = self.check(&event) {
-            return Err(Error { offset: self.position.offset, kind });
+            return Err(Error {
+                offset: self.position.offset,
+                kind,
+            });
         }
         let before = output.len();
         match self.position.state {
@@ -73,7 +78,10 @@ impl Encoder {
     pub fn pass_data(&mut self, length: u64) -> Result<(), Error> {
         let remaining = self.position.remaining();
         if length > remaining {
-            return Err(Error { offset: self.position.offset, kind: Kind::Data { remaining } });
+            return Err(Error {
+                offset: self.position.offset,
+                kind: Kind::Data { remaining },
+            });
         }
         self.position.advance_data(length);
         Ok(())
@@ -88,7 +96,10 @@ impl Encoder {
             return Ok(());
         }
         let expected = self.expected();
-        Err(Error { offset: self.position.offset, kind: Kind::Event { expected } })
+        Err(Error {
+            offset: self.position.offset,
+            kind: Kind::Event { expected },
+        })
     }
 
     /// Whether the archive is complete: no event can follow.
@@ -107,12 +118,21 @@ impl Encoder {
     }
 
     fn check(&self, event: &Event<'_>) -> Result<(), Kind> {
-        let Position { state, names, limits, .. } = &self.position;
+        let Position {
+            state,
+            names,
+            limits,
+            ..
+        } = &self.position;
         match (state, *event) {
             (State::Start | State::Node, Event::File { .. }) => Ok(()),
             (State::Start | State::Node, Event::Directory) => {
                 let limit = limits.depth;
-                if names.depth() < limit { Ok(()) } else { Err(Kind::Depth { limit }) }
+                if names.depth() < limit {
+                    Ok(())
+                } else {
+                    Err(Kind::Depth { limit })
+                }
             }
             (State::Start | State::Node, Event::Symlink(target)) => {
                 let (length, limit) = (target.len() as u64, limits.target);
@@ -130,10 +150,16 @@ impl Encoder {
             }
             (State::FirstEntry | State::EntryEnd, Event::DirectoryEnd) => Ok(()),
             (&State::Data { remaining, .. }, Event::Data(data)) => {
-                if data.len() as u64 <= remaining { Ok(()) } else { Err(Kind::Data { remaining }) }
+                if data.len() as u64 <= remaining {
+                    Ok(())
+                } else {
+                    Err(Kind::Data { remaining })
+                }
             }
             (State::Data { remaining: 0, .. }, Event::FileEnd) => Ok(()),
-            _ => Err(Kind::Event { expected: self.expected() }),
+            _ => Err(Kind::Event {
+                expected: self.expected(),
+            }),
         }
     }
 
@@ -151,11 +177,17 @@ impl Encoder {
 /// The event's own bytes, without what ends its predecessor.
 fn append(event: &Event<'_>, output: &mut Vec<u8>) {
     match *event {
-        Event::File { executable: false, size } => {
+        Event::File {
+            executable: false,
+            size,
+        } => {
             output.extend_from_slice(&token::PLAIN_FILE);
             output.extend_from_slice(&size.to_le_bytes());
         }
-        Event::File { executable: true, size } => {
+        Event::File {
+            executable: true,
+            size,
+        } => {
             output.extend_from_slice(&token::TYPE);
             output.extend_from_slice(&token::REGULAR);
             output.extend_from_slice(&token::EXECUTABLE);

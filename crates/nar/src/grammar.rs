@@ -30,17 +30,26 @@ enum Stop {
 /// Parses the event that stands at `position`, at the front of `input`.
 #[inline]
 pub(crate) fn parse<'a>(position: &Position, input: &'a [u8]) -> Result<Parsed<'a>, Error> {
-    let mut cursor = Cursor { input, at: 0, base: position.offset };
+    let mut cursor = Cursor {
+        input,
+        at: 0,
+        base: position.offset,
+    };
     let cursor = &mut cursor;
     let event = match position.state {
-        State::Start => cursor.words(&token::MAGIC).and_then(|()| node(position, cursor)),
+        State::Start => cursor
+            .words(&token::MAGIC)
+            .and_then(|()| node(position, cursor)),
         State::Node => node(position, cursor),
-        State::Data { remaining: 0, padding } => file_end(cursor, padding),
+        State::Data {
+            remaining: 0,
+            padding,
+        } => file_end(cursor, padding),
         State::Data { remaining, .. } => data(cursor, remaining),
         State::FirstEntry => entry_or_end(position, cursor),
-        State::EntryEnd => {
-            cursor.words(&token::CLOSE).and_then(|()| entry_or_end(position, cursor))
-        }
+        State::EntryEnd => cursor
+            .words(&token::CLOSE)
+            .and_then(|()| entry_or_end(position, cursor)),
         State::Finished => return Ok(Parsed::Finished),
     };
     match event {
@@ -83,7 +92,10 @@ fn directory<'a>(position: &Position, cursor: &mut Cursor<'a>) -> Result<Event<'
     cursor.words(&token::DIRECTORY)?;
     let limit = position.limits.depth;
     if position.names.depth() >= limit {
-        return Err(Stop::Error(Error { offset, kind: Kind::Depth { limit } }));
+        return Err(Stop::Error(Error {
+            offset,
+            kind: Kind::Depth { limit },
+        }));
     }
     Ok(Event::Directory)
 }
@@ -91,7 +103,10 @@ fn directory<'a>(position: &Position, cursor: &mut Cursor<'a>) -> Result<Event<'
 /// `<size>`: the cursor ends at the first byte of data.
 #[inline]
 fn file<'a>(cursor: &mut Cursor<'a>, executable: bool) -> Result<Event<'a>, Stop> {
-    Ok(Event::File { executable, size: cursor.length()? })
+    Ok(Event::File {
+        executable,
+        size: cursor.length()?,
+    })
 }
 
 /// As much of the file's data as is there.
@@ -138,7 +153,10 @@ fn entry_or_end<'a>(position: &Position, cursor: &mut Cursor<'a>) -> Result<Even
     let offset = cursor.offset();
     let limit = position.limits.name;
     let name = cursor.bounded(limit, |length| Kind::NameLength { length, limit })?;
-    position.names.check(name).map_err(|kind| Stop::Error(Error { offset, kind }))?;
+    position
+        .names
+        .check(name)
+        .map_err(|kind| Stop::Error(Error { offset, kind }))?;
     cursor.zeros(token::padding(name.len() as u64))?;
     cursor.words(&token::NODE)?;
     Ok(Event::Entry(name))
@@ -183,7 +201,11 @@ impl<'a> Cursor<'a> {
     /// Passes over exactly these words.
     #[inline]
     fn words<const N: usize>(&mut self, words: &'static [u8; N]) -> Result<(), Stop> {
-        if self.skip_if(words) { Ok(()) } else { self.unequal(words) }
+        if self.skip_if(words) {
+            Ok(())
+        } else {
+            self.unequal(words)
+        }
     }
 
     #[cold]
@@ -193,20 +215,31 @@ impl<'a> Cursor<'a> {
             return Err(Stop::Needs(self.at + words.len()));
         };
         let (start, expected, is_padding) = token::word_at(words, at);
-        let (at, kind) =
-            if is_padding { (at, Kind::Padding) } else { (start, Kind::Word { expected }) };
-        Err(Stop::Error(Error { offset: self.offset() + at as u64, kind }))
+        let (at, kind) = if is_padding {
+            (at, Kind::Padding)
+        } else {
+            (start, Kind::Word { expected })
+        };
+        Err(Stop::Error(Error {
+            offset: self.offset() + at as u64,
+            kind,
+        }))
     }
 
     #[cold]
     fn unexpected<T>(&self, expected: &'static str) -> Result<T, Stop> {
-        Err(Stop::Error(Error { offset: self.offset(), kind: Kind::Word { expected } }))
+        Err(Stop::Error(Error {
+            offset: self.offset(),
+            kind: Kind::Word { expected },
+        }))
     }
 
     #[inline]
     fn length(&mut self) -> Result<u64, Stop> {
         let end = self.at + LENGTH;
-        let bytes = self.input[self.at..].first_chunk().ok_or(Stop::Needs(end))?;
+        let bytes = self.input[self.at..]
+            .first_chunk()
+            .ok_or(Stop::Needs(end))?;
         self.at = end;
         Ok(u64::from_le_bytes(*bytes))
     }
@@ -218,7 +251,10 @@ impl<'a> Cursor<'a> {
         let length = self.length()?;
         match usize::try_from(length) {
             Ok(length) if length <= limit => self.take(length),
-            _ => Err(Stop::Error(Error { offset, kind: kind(length) })),
+            _ => Err(Stop::Error(Error {
+                offset,
+                kind: kind(length),
+            })),
         }
     }
 
@@ -229,7 +265,10 @@ impl<'a> Cursor<'a> {
         let here = &self.input[self.at..end.min(self.input.len())];
         if let Some(at) = here.iter().position(|&byte| byte != 0) {
             let offset = self.offset() + at as u64;
-            return Err(Stop::Error(Error { offset, kind: Kind::Padding }));
+            return Err(Stop::Error(Error {
+                offset,
+                kind: Kind::Padding,
+            }));
         }
         if here.len() < length {
             return Err(Stop::Needs(end));

@@ -1,6 +1,7 @@
 //! Nix archives: a strict incremental decoder and encoder, dump from and restore to a file system.
 
 mod decoder;
+mod digest;
 mod dump;
 mod encoder;
 mod error;
@@ -8,15 +9,25 @@ mod event;
 mod grammar;
 mod limits;
 mod names;
+mod observe;
 mod position;
+mod references;
+mod restore;
 mod token;
 
 pub use decoder::{Decoder, Step};
+pub use digest::{Digest, Fingerprint};
 pub use dump::{Dump, DumpError, DumpErrorKind, dump};
 pub use encoder::Encoder;
 pub use error::{Error, Kind};
 pub use event::Event;
 pub use limits::Limits;
+pub use observe::{Observe, Observed};
+pub use references::References;
+pub use restore::{
+    Durability, LeftBehind, Restore, RestoreError, RestoreErrorKind, RestoreOptions, Written,
+    restore, restore_with,
+};
 
 /// The archive of a directory that holds a file `greeting` (`hello`) and a symlink `link` to it:
 /// for examples and first tests.
@@ -26,7 +37,10 @@ pub fn example() -> Vec<u8> {
     let events = [
         Event::Directory,
         Event::Entry(b"greeting"),
-        Event::File { executable: false, size: 5 },
+        Event::File {
+            executable: false,
+            size: 5,
+        },
         Event::Data(b"hello"),
         Event::FileEnd,
         Event::Entry(b"link"),
@@ -34,7 +48,9 @@ pub fn example() -> Vec<u8> {
         Event::DirectoryEnd,
     ];
     for event in events {
-        encoder.encode(event, &mut archive).expect("the events are in order");
+        encoder
+            .encode(event, &mut archive)
+            .expect("the events are in order");
     }
     archive
 }

@@ -21,7 +21,11 @@ pub struct Limits {
 
 impl Limits {
     /// The limits of Nix: names of 255 bytes, targets of 4095, 64 directories inside each other.
-    pub const NIX: Self = Self { name: 255, target: 4095, depth: 64 };
+    pub const NIX: Self = Self {
+        name: 255,
+        target: 4095,
+        depth: 64,
+    };
 }
 
 impl Default for Limits {

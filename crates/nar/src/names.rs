@@ -19,7 +19,10 @@ impl Names {
     pub(crate) fn new(limits: &Limits) -> Self {
         let depth = limits.depth.min(Limits::NIX.depth);
         let name = limits.name.min(Limits::NIX.name);
-        Self { bytes: Vec::with_capacity(depth * name), starts: Vec::with_capacity(depth) }
+        Self {
+            bytes: Vec::with_capacity(depth * name),
+            starts: Vec::with_capacity(depth),
+        }
     }
 
     /// How many directories are open.
@@ -63,13 +66,23 @@ impl Names {
 #[inline]
 fn check(name: &[u8]) -> Result<(), Kind> {
     // No early exit: the compiler then compares many bytes at once.
-    let forbidden = name.iter().fold(false, |found, &byte| found | (byte == b'/') | (byte == 0));
-    if forbidden || matches!(name, b"" | b"." | b"..") { Err(Kind::Name) } else { Ok(()) }
+    let forbidden = name
+        .iter()
+        .fold(false, |found, &byte| found | (byte == b'/') | (byte == 0));
+    if forbidden || matches!(name, b"" | b"." | b"..") {
+        Err(Kind::Name)
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether `target` can be a symbolic link's target on any Unix file system, its length aside.
 pub(crate) fn check_target(target: &[u8]) -> Result<(), Kind> {
-    if target.is_empty() || target.contains(&0) { Err(Kind::Target) } else { Ok(()) }
+    if target.is_empty() || target.contains(&0) {
+        Err(Kind::Target)
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,12 @@ pub(crate) struct Position {
 
 impl Position {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { state: State::Start, offset: 0, names: Names::new(&limits), limits }
+        Self {
+            state: State::Start,
+            offset: 0,
+            names: Names::new(&limits),
+            limits,
+        }
     }
 
     /// Bytes of data still to come of the file inside which this place is.
@@ -52,7 +57,10 @@ impl Position {
                 self.state = State::Node;
             }
             Event::File { size, .. } => {
-                self.state = State::Data { remaining: size, padding: token::padding(size) };
+                self.state = State::Data {
+                    remaining: size,
+                    padding: token::padding(size),
+                };
             }
             Event::Directory => {
                 self.names.open();
@@ -78,6 +86,10 @@ impl Position {
 
     #[inline]
     fn end_node(&mut self) {
-        self.state = if self.names.depth() == 0 { State::Finished } else { State::EntryEnd };
+        self.state = if self.names.depth() == 0 {
+            State::Finished
+        } else {
+            State::EntryEnd
+        };
     }
 }

@@ -82,7 +82,10 @@ mod tests {
     fn words_are_length_bytes_and_zeros() {
         assert_eq!(&MAGIC, b"\x0d\0\0\0\0\0\0\0nix-archive-1\0\0\0");
         assert_eq!(&DIRECTORY, b"\x09\0\0\0\0\0\0\0directory\0\0\0\0\0\0\0");
-        assert_eq!(&EXECUTABLE[..32], b"\x0a\0\0\0\0\0\0\0executable\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(
+            &EXECUTABLE[..32],
+            b"\x0a\0\0\0\0\0\0\0executable\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+        );
         assert_eq!([&TYPE[..], &REGULAR, &CONTENTS].concat(), PLAIN_FILE);
     }
 

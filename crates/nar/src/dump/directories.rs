@@ -51,7 +51,12 @@ impl Directories {
     pub(super) fn open(&mut self, descriptor: OwnedFd) -> Result<(), DumpErrorKind> {
         let (first_entry, first_name) = (self.entries.len(), self.names.len());
         // Pushed before it is read: an error then names it.
-        self.open.push(Directory { descriptor, first_entry, first_name, next: first_entry });
+        self.open.push(Directory {
+            descriptor,
+            first_entry,
+            first_name,
+            next: first_entry,
+        });
         self.listing.resize(LISTING, MaybeUninit::uninit());
         let descriptor = &self.open[self.open.len() - 1].descriptor;
         let mut listing = RawDir::new(descriptor, &mut self.listing);
@@ -70,7 +75,9 @@ impl Directories {
         }
         let names = &self.names;
         self.entries[first_entry..].sort_unstable_by(|a, b| {
-            a.prefix.cmp(&b.prefix).then_with(|| name_at(names, a.name).cmp(name_at(names, b.name)))
+            a.prefix
+                .cmp(&b.prefix)
+                .then_with(|| name_at(names, a.name).cmp(name_at(names, b.name)))
         });
         Ok(())
     }
@@ -81,7 +88,11 @@ impl Directories {
         let directory = self.open.last_mut()?;
         let entry = self.entries.get(directory.next)?;
         directory.next += 1;
-        Some((directory.descriptor.as_fd(), name_at(&self.names, entry.name), entry.kind))
+        Some((
+            directory.descriptor.as_fd(),
+            name_at(&self.names, entry.name),
+            entry.kind,
+        ))
     }
 
     /// Leaves the innermost directory.

@@ -49,13 +49,19 @@ pub enum DumpErrorKind {
 
 impl DumpError {
     pub(super) fn system(path: &Path, operation: &'static str, errno: Errno) -> Self {
-        Self { path: path.to_owned(), kind: DumpErrorKind::system(operation, errno) }
+        Self {
+            path: path.to_owned(),
+            kind: DumpErrorKind::system(operation, errno),
+        }
     }
 }
 
 impl DumpErrorKind {
     pub(super) fn system(operation: &'static str, errno: Errno) -> Self {
-        Self::System { operation, errno: errno.raw_os_error() }
+        Self::System {
+            operation,
+            errno: errno.raw_os_error(),
+        }
     }
 
     pub(super) fn special(file_type: FileType) -> Self {
@@ -83,13 +89,20 @@ impl fmt::Display for DumpError {
         let path = self.path.display();
         match &self.kind {
             DumpErrorKind::System { operation, errno } => {
-                write!(f, "{operation} `{path}`: {}", io::Error::from_raw_os_error(*errno))
+                write!(
+                    f,
+                    "{operation} `{path}`: {}",
+                    io::Error::from_raw_os_error(*errno)
+                )
             }
             DumpErrorKind::Special { file_type } => {
                 write!(f, "archive `{path}`: it is a {file_type}")
             }
             DumpErrorKind::Shrank { size, read } => {
-                write!(f, "read `{path}`: it shrank from {size} bytes to {read} meanwhile")
+                write!(
+                    f,
+                    "read `{path}`: it shrank from {size} bytes to {read} meanwhile"
+                )
             }
             DumpErrorKind::Grew { size } => {
                 write!(f, "read `{path}`: it grew beyond {size} bytes meanwhile")
@@ -105,7 +118,9 @@ impl From<DumpError> for io::Error {
     fn from(error: DumpError) -> Self {
         let kind = match error.kind {
             DumpErrorKind::System { errno, .. } => Self::from_raw_os_error(errno).kind(),
-            DumpErrorKind::Special { .. } | DumpErrorKind::Archive(_) => io::ErrorKind::InvalidInput,
+            DumpErrorKind::Special { .. } | DumpErrorKind::Archive(_) => {
+                io::ErrorKind::InvalidInput
+            }
             DumpErrorKind::Shrank { .. } | DumpErrorKind::Grew { .. } => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)

@@ -1,0 +1,144 @@
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
+
+use rustix::io::Errno;
+
+use crate::{Error, Kind};
+
+/// Why an archive could not be restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoreError {
+    /// What it is about, beginning with the path or name of the root.
+    pub path: PathBuf,
+    /// What happened.
+    pub kind: RestoreErrorKind,
+    /// What was created and could not be removed again. Empty: nothing of the archive is left.
+    pub left_behind: Vec<LeftBehind>,
+}
+
+/// What a [`RestoreError`] is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestoreErrorKind {
+    /// The operating system refused.
+    System {
+        /// What was tried, as a verb that goes before the path.
+        operation: &'static str,
+        /// The number of the error, as [`io::Error::from_raw_os_error`] takes it.
+        errno: i32,
+    },
+    /// The bytes are not an archive, or the archive breaks a limit.
+    Archive(Error),
+    /// The source of the bytes failed.
+    Source {
+        /// What kind of failure it was.
+        kind: io::ErrorKind,
+        /// What the source said.
+        message: String,
+    },
+    /// The restore failed before and cannot be gone on with.
+    Abandoned,
+}
+
+/// Something that an abandoned restore could not remove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why it could not be removed, as [`io::Error::from_raw_os_error`] takes it; `None` if
+    /// something else stands in the place of what was created.
+    pub errno: Option<i32>,
+}
+
+impl RestoreError {
+    pub(super) fn system(path: &Path, operation: &'static str, errno: Errno) -> Self {
+        let kind = RestoreErrorKind::system(operation, errno);
+        Self {
+            path: path.to_owned(),
+            kind,
+            left_behind: Vec::new(),
+        }
+    }
+}
+
+impl RestoreErrorKind {
+    pub(super) fn system(operation: &'static str, errno: Errno) -> Self {
+        Self::System {
+            operation,
+            errno: errno.raw_os_error(),
+        }
+    }
+
+    pub(super) fn source(error: &io::Error) -> Self {
+        Self::Source {
+            kind: error.kind(),
+            message: error.to_string(),
+        }
+    }
+
+    pub(super) fn trailing(offset: u64) -> Self {
+        Self::Archive(Error {
+            offset,
+            kind: Kind::Trailing,
+        })
+    }
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.kind {
+            RestoreErrorKind::System { operation, errno } => {
+                write!(
+                    f,
+                    "{operation} `{path}`: {}",
+                    io::Error::from_raw_os_error(*errno)
+                )?;
+            }
+            RestoreErrorKind::Archive(error) => write!(f, "restore `{path}`: {error}")?,
+            RestoreErrorKind::Source { message, .. } => {
+                write!(f, "read the archive of `{path}`: {message}")?;
+            }
+            RestoreErrorKind::Abandoned => {
+                write!(f, "go on with `{path}`: its restore failed before")?;
+            }
+        }
+        for left in &self.left_behind {
+            write!(f, "; {left}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match self.errno {
+            Some(errno) => {
+                write!(
+                    f,
+                    "left behind `{path}`: {}",
+                    io::Error::from_raw_os_error(errno)
+                )
+            }
+            None => write!(f, "left alone `{path}`: it was replaced meanwhile"),
+        }
+    }
+}
+
+impl std::error::Error for RestoreError {}
+
+impl From<RestoreError> for io::Error {
+    fn from(error: RestoreError) -> Self {
+        let kind = match &error.kind {
+            RestoreErrorKind::System { errno, .. } => Self::from_raw_os_error(*errno).kind(),
+            RestoreErrorKind::Archive(Error {
+                kind: Kind::Truncated,
+                ..
+            }) => io::ErrorKind::UnexpectedEof,
+            RestoreErrorKind::Archive(_) => io::ErrorKind::InvalidData,
+            RestoreErrorKind::Source { kind, .. } => *kind,
+            RestoreErrorKind::Abandoned => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}

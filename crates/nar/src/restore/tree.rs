@@ -1,0 +1,312 @@
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::io::Errno;
+
+use super::remove::{self, Identity};
+use super::{Durability, RestoreError, RestoreErrorKind, RestoreOptions};
+use crate::Event;
+
+/// Files are created, never opened.
+const CREATE: OFlags = OFlags::WRONLY
+    .union(OFlags::CREATE)
+    .union(OFlags::EXCL)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// Directories are opened right after they are created; a link in their place is an error.
+const ENTER: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// The time of everything in a store.
+const STORE_TIME: Timestamps = Timestamps {
+    last_access: Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_OMIT,
+    },
+    last_modification: Timespec {
+        tv_sec: 1,
+        tv_nsec: 0,
+    },
+};
+
+/// The part of a file-system tree that was created so far.
+#[derive(Debug)]
+pub(super) struct Tree {
+    parent: OwnedFd,
+    name: CString,
+    /// The root's path or name, for messages.
+    path: PathBuf,
+    options: RestoreOptions,
+    state: State,
+    /// The directories that are open inside each other.
+    directories: Vec<Directory>,
+    /// The path of the node at hand from the root, each name behind a `/`, and a NUL; empty for
+    /// the root itself.
+    relative: Vec<u8>,
+    file: Option<File>,
+    /// Whether files come out with the mode asked for, plain and executable ones, where that is
+    /// known. They do not if the umask or the directory's default ACL takes something away.
+    has_exact_mode: [Option<bool>; 2],
+}
+
+#[derive(Debug)]
+struct Directory {
+    descriptor: OwnedFd,
+    /// The length of its own path in `relative`.
+    path: usize,
+}
+
+#[derive(Debug)]
+struct File {
+    descriptor: OwnedFd,
+    executable: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing was created yet.
+    Empty,
+    /// The root was created and is this.
+    Begun(Identity),
+    /// All is there and is to stay.
+    Completed,
+    /// Whatever was there was removed.
+    Abandoned,
+}
+
+impl Tree {
+    pub(super) fn new(
+        parent: OwnedFd,
+        name: CString,
+        path: PathBuf,
+        options: RestoreOptions,
+    ) -> Self {
+        Self {
+            parent,
+            name,
+            path,
+            options,
+            state: State::Empty,
+            directories: Vec::new(),
+            relative: Vec::new(),
+            file: None,
+            has_exact_mode: [None; 2],
+        }
+    }
+
+    /// Whether it failed before.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.state == State::Abandoned
+    }
+
+    /// Creates what the event says, or goes on with it.
+    #[inline]
+    pub(super) fn apply(&mut self, event: &Event<'_>) -> Result<(), RestoreErrorKind> {
+        match *event {
+            Event::Entry(name) => {
+                self.enter_name(name);
+                Ok(())
+            }
+            Event::File { executable, .. } => self.create_file(executable),
+            Event::Data(data) => self.write(data),
+            Event::FileEnd => self.end_file(),
+            Event::Symlink(target) => self.create_symlink(target),
+            Event::Directory => self.create_directory(),
+            Event::DirectoryEnd => self.end_directory(),
+        }
+    }
+
+    fn enter_name(&mut self, name: &[u8]) {
+        let path = self
+            .directories
+            .last()
+            .map_or(0, |directory| directory.path);
+        self.relative.truncate(path);
+        self.relative.push(b'/');
+        self.relative.extend_from_slice(name);
+        self.relative.push(0);
+    }
+
+    /// The directory and the name in it where the next node is to be created.
+    fn place(&self) -> (BorrowedFd<'_>, &CStr) {
+        let Some(directory) = self.directories.last() else {
+            return (self.parent.as_fd(), &self.name);
+        };
+        let name = CStr::from_bytes_with_nul(&self.relative[directory.path + 1..])
+            .expect("names have no NUL, and one was put behind them");
+        (directory.descriptor.as_fd(), name)
+    }
+
+    fn create_file(&mut self, executable: bool) -> Result<(), RestoreErrorKind> {
+        let mode = match (self.options.canonical, executable) {
+            (true, false) => 0o444,
+            (true, true) => 0o555,
+            (false, false) => 0o666,
+            (false, true) => 0o777,
+        };
+        let (parent, name) = self.place();
+        let descriptor = rustix::fs::openat(parent, name, CREATE, Mode::from_raw_mode(mode))
+            .map_err(|errno| RestoreErrorKind::system("create", errno))?;
+        self.begin()?;
+        self.file = Some(File {
+            descriptor,
+            executable,
+        });
+        Ok(())
+    }
+
+    fn write(&mut self, mut data: &[u8]) -> Result<(), RestoreErrorKind> {
+        let Some(file) = &self.file else {
+            return Err(RestoreErrorKind::Abandoned);
+        };
+        while !data.is_empty() {
+            match rustix::io::write(&file.descriptor, data) {
+                Ok(0) => return Err(RestoreErrorKind::system("write", Errno::NOSPC)),
+                Ok(length) => data = &data[length..],
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(RestoreErrorKind::system("write", errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn end_file(&mut self) -> Result<(), RestoreErrorKind> {
+        let Some(file) = self.file.take() else {
+            return Err(RestoreErrorKind::Abandoned);
+        };
+        if self.options.canonical {
+            self.settle_mode(&file)
+                .map_err(|errno| RestoreErrorKind::system("set the mode of", errno))?;
+            set_time(&file.descriptor)?;
+        }
+        self.flush(&file.descriptor)
+    }
+
+    /// Gives a file exactly the mode of a store, which creating it did unless something takes
+    /// bits away; whether something does is looked up once for the whole tree.
+    fn settle_mode(&mut self, file: &File) -> Result<(), Errno> {
+        let mode = Mode::from_raw_mode(if file.executable { 0o555 } else { 0o444 });
+        let known = &mut self.has_exact_mode[usize::from(file.executable)];
+        let is_exact = match *known {
+            Some(is_exact) => is_exact,
+            None => Mode::from_raw_mode(rustix::fs::fstat(&file.descriptor)?.st_mode) == mode,
+        };
+        *known = Some(is_exact);
+        if is_exact {
+            Ok(())
+        } else {
+            rustix::fs::fchmod(&file.descriptor, mode)
+        }
+    }
+
+    fn create_symlink(&mut self, target: &[u8]) -> Result<(), RestoreErrorKind> {
+        let (parent, name) = self.place();
+        rustix::fs::symlinkat(target, parent, name)
+            .map_err(|errno| RestoreErrorKind::system("create", errno))?;
+        self.begin()?;
+        if self.options.canonical {
+            let (parent, name) = self.place();
+            rustix::fs::utimensat(parent, name, &STORE_TIME, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|errno| RestoreErrorKind::system("set the time of", errno))?;
+        }
+        Ok(())
+    }
+
+    fn create_directory(&mut self) -> Result<(), RestoreErrorKind> {
+        // A store's directory is nobody else's before it is complete.
+        let mode = Mode::from_raw_mode(if self.options.canonical { 0o700 } else { 0o777 });
+        let (parent, name) = self.place();
+        rustix::fs::mkdirat(parent, name, mode)
+            .map_err(|errno| RestoreErrorKind::system("create", errno))?;
+        self.begin()?;
+        let (parent, name) = self.place();
+        let descriptor = rustix::fs::openat(parent, name, ENTER, Mode::empty())
+            .map_err(|errno| RestoreErrorKind::system("open", errno))?;
+        let path = self.relative.len().saturating_sub(1);
+        self.directories.push(Directory { descriptor, path });
+        Ok(())
+    }
+
+    fn end_directory(&mut self) -> Result<(), RestoreErrorKind> {
+        let Some(directory) = self.directories.pop() else {
+            return Err(RestoreErrorKind::Abandoned);
+        };
+        self.relative.truncate(directory.path);
+        if self.options.canonical {
+            rustix::fs::fchmod(&directory.descriptor, Mode::from_raw_mode(0o555))
+                .map_err(|errno| RestoreErrorKind::system("set the mode of", errno))?;
+            set_time(&directory.descriptor)?;
+        }
+        self.flush(&directory.descriptor)
+    }
+
+    /// Remembers what was created, if it is the root.
+    fn begin(&mut self) -> Result<(), RestoreErrorKind> {
+        if self.state == State::Empty {
+            let root = rustix::fs::statat(&self.parent, &*self.name, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|errno| RestoreErrorKind::system("examine", errno))?;
+            self.state = State::Begun(Identity::of(&root));
+        }
+        Ok(())
+    }
+
+    fn flush(&self, descriptor: &OwnedFd) -> Result<(), RestoreErrorKind> {
+        if self.options.durability != Durability::Power {
+            return Ok(());
+        }
+        rustix::fs::fsync(descriptor).map_err(|errno| RestoreErrorKind::system("flush", errno))
+    }
+
+    /// Everything was created and is to stay.
+    pub(super) fn complete(&mut self) -> Result<(), RestoreErrorKind> {
+        match self.options.durability {
+            Durability::Process => {}
+            Durability::Power => self.flush(&self.parent)?,
+            Durability::PowerAtEnd => rustix::fs::syncfs(&self.parent)
+                .map_err(|errno| RestoreErrorKind::system("flush the file system of", errno))?,
+        }
+        self.state = State::Completed;
+        Ok(())
+    }
+
+    /// Removes what was created and makes the error that says so.
+    pub(super) fn fail(&mut self, kind: RestoreErrorKind) -> RestoreError {
+        let relative = self.relative.strip_suffix(b"\0").unwrap_or(&self.relative);
+        let mut path = self.path.clone().into_os_string();
+        path.push(OsStr::from_bytes(relative));
+        RestoreError {
+            path: path.into(),
+            kind,
+            left_behind: self.abandon(),
+        }
+    }
+
+    fn abandon(&mut self) -> Vec<super::LeftBehind> {
+        self.file = None;
+        self.directories.clear();
+        match std::mem::replace(&mut self.state, State::Abandoned) {
+            State::Begun(root) => remove::remove(self.parent.as_fd(), &self.name, &self.path, root),
+            State::Empty | State::Completed | State::Abandoned => Vec::new(),
+        }
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        if self.state != State::Completed {
+            // Nobody is left to be told what could not be removed.
+            self.abandon();
+        }
+    }
+}
+
+fn set_time(descriptor: &OwnedFd) -> Result<(), RestoreErrorKind> {
+    rustix::fs::futimens(descriptor, &STORE_TIME)
+        .map_err(|errno| RestoreErrorKind::system("set the time of", errno))
+}

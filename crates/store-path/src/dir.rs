@@ -125,6 +125,38 @@ impl StoreDir {
         }
     }
 
+    /// Reads `DIR/BASE` at the start of bytes that go on; gives the path and the bytes from the first that cannot be part of it.
+    /// One pass, for parsers of larger formats.
+    ///
+    /// # Errors
+    /// [`PathError`], whose offsets count from the start of `bytes`.
+    ///
+    /// ```
+    /// use store_path::StoreDir;
+    ///
+    /// let (path, rest) = StoreDir::NIX.take(b"/nix/store/wadmyilr414n7bimxysbny876i2vlm5r-bash\",")?;
+    /// assert_eq!((path.name(), rest), ("bash", &b"\","[..]));
+    /// # Ok::<(), store_path::PathError>(())
+    /// ```
+    pub fn take<'a>(&self, bytes: &'a [u8]) -> Result<(StorePathRef<'a>, &'a [u8]), PathError> {
+        let below = bytes
+            .strip_prefix(self.as_str().as_bytes())
+            .and_then(|rest| rest.strip_prefix(b"/"));
+        let taken = match below {
+            Some(below) => {
+                StorePathRef::take(below).map_err(|fault| fault.shift(bytes.len() - below.len()))
+            }
+            None => Err(Fault {
+                offset: 0,
+                kind: PathErrorKind::NotInStore,
+            }),
+        };
+        taken.map_err(|fault| {
+            let start = &bytes[..bytes.len().min(PathError::MAX_TEXT_LEN)];
+            describe(fault, &String::from_utf8_lossy(start))
+        })
+    }
+
     /// `DIR/BASE`.
     #[must_use]
     pub fn print<'a>(&self, path: impl Into<StorePathRef<'a>>) -> String {

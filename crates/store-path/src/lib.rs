@@ -24,6 +24,7 @@
 
 pub mod base32;
 mod content_address;
+mod cow;
 mod dir;
 mod fingerprint;
 mod hash;
@@ -38,6 +39,7 @@ pub mod testing;
 pub use content_address::{
     ContentAddress, ContentAddressError, ContentAddressErrorKind, ContentAddressMethod,
 };
+pub use cow::StorePathCow;
 pub use dir::{Display, StoreDir, StoreDirError, StoreDirErrorKind};
 pub use fingerprint::{FingerprintError, output_path_name};
 pub use hash::{Hash, HashAlgorithm, HashError, HashErrorKind, HashFormat, Hasher, compress_hash};

@@ -24,6 +24,18 @@ pub fn check_name(name: &str) -> Result<(), PathError> {
 
 /// [`check_name`] for bytes that may not even be text.
 pub(crate) fn check(name: &[u8]) -> Result<(), Fault> {
+    let offset = prefix_len(name);
+    if offset < name.len().min(MAX_NAME_LEN) {
+        return Err(Fault {
+            offset,
+            kind: PathErrorKind::NameCharacter,
+        });
+    }
+    check_shape(name)
+}
+
+/// The rules about length and dots, for bytes that are known to be allowed.
+pub(crate) fn check_shape(name: &[u8]) -> Result<(), Fault> {
     if name.is_empty() {
         return Err(Fault {
             offset: 0,
@@ -34,12 +46,6 @@ pub(crate) fn check(name: &[u8]) -> Result<(), Fault> {
         return Err(Fault {
             offset: MAX_NAME_LEN,
             kind: PathErrorKind::NameTooLong(name.len()),
-        });
-    }
-    if let Some(offset) = name.iter().position(|&byte| !CHARACTERS[usize::from(byte)]) {
-        return Err(Fault {
-            offset,
-            kind: PathErrorKind::NameCharacter,
         });
     }
     if name[0] == b'.'
@@ -54,6 +60,14 @@ pub(crate) fn check(name: &[u8]) -> Result<(), Fault> {
         });
     }
     Ok(())
+}
+
+/// How many of the first bytes may stand in a name.
+pub(crate) fn prefix_len(bytes: &[u8]) -> usize {
+    bytes
+        .iter()
+        .position(|&byte| !CHARACTERS[usize::from(byte)])
+        .unwrap_or(bytes.len())
 }
 
 /// Which bytes a name may have.

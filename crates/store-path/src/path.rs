@@ -35,6 +35,12 @@ impl<'a> StorePathRef<'a> {
 
     /// Whether some bytes are a base name, and if not why not. Accepted bytes are ASCII.
     fn check(base_name: &[u8]) -> Result<(), Fault> {
+        let name = Self::check_hash_part(base_name)?;
+        name::check(name).map_err(|fault| fault.shift(HASH_PART_LEN + 1))
+    }
+
+    /// Checks the hash part and the dash; gives what follows.
+    fn check_hash_part(base_name: &[u8]) -> Result<&[u8], Fault> {
         let Some((hash_part, rest)) = base_name.split_at_checked(HASH_PART_LEN) else {
             return Err(Fault {
                 offset: base_name.len(),
@@ -52,12 +58,22 @@ impl<'a> StorePathRef<'a> {
                 offset: HASH_PART_LEN,
                 kind: PathErrorKind::TooShort,
             }),
-            Some((b'-', name)) => name::check(name).map_err(|fault| fault.shift(HASH_PART_LEN + 1)),
+            Some((b'-', name)) => Ok(name),
             Some(_) => Err(Fault {
                 offset: HASH_PART_LEN,
                 kind: PathErrorKind::Dash,
             }),
         }
+    }
+
+    /// The base name at the start of some bytes, and the bytes from the first that cannot be part of it.
+    pub(crate) fn take(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Fault> {
+        let below = Self::check_hash_part(bytes)?;
+        let name_len = name::prefix_len(below);
+        name::check_shape(&below[..name_len]).map_err(|fault| fault.shift(HASH_PART_LEN + 1))?;
+        let (base_name, rest) = bytes.split_at(HASH_PART_LEN + 1 + name_len);
+        let base_name = std::str::from_utf8(base_name).expect("every byte was found to be ASCII");
+        Ok((Self(base_name), rest))
     }
 
     /// [`check`](Self::check) and keep, for callers that make their own error.

@@ -1,0 +1,115 @@
+//! Strings: `"…"`, in which `"`, `\`, newline, return and tab are escaped by a backslash, and nothing else is.
+
+use std::borrow::Cow;
+
+use super::{Parsed, fail, token};
+use crate::Bytes;
+use crate::error::{ErrorKind, Expected};
+
+/// The first byte that does not stand for itself in a string.
+#[inline]
+pub(crate) fn find_special(bytes: &[u8]) -> Option<usize> {
+    // As many bytes as the narrowest vector registers hold: the compiler compares them at once.
+    const LANES: usize = 16;
+    let mut chunks = bytes.chunks_exact(LANES);
+    let mut offset = 0;
+    for chunk in &mut chunks {
+        if chunk
+            .iter()
+            .fold(false, |any, &byte| any | is_special(byte))
+        {
+            return chunk
+                .iter()
+                .position(|&byte| is_special(byte))
+                .map(|position| offset + position);
+        }
+        offset += LANES;
+    }
+    chunks
+        .remainder()
+        .iter()
+        .position(|&byte| is_special(byte))
+        .map(|position| offset + position)
+}
+
+#[inline]
+const fn is_special(byte: u8) -> bool {
+    (byte == b'"') | (byte == b'\\') | (byte == b'\n') | (byte == b'\r') | (byte == b'\t')
+}
+
+/// `"any \"bytes\""`
+#[inline]
+pub(super) fn string(input: &[u8]) -> Parsed<'_, Bytes<'_>> {
+    let (bytes, ()) = token(b'"', Expected::StringStart)(input)?;
+    match find_special(bytes) {
+        Some(end) if bytes[end] == b'"' => Ok((&bytes[end + 1..], Cow::Borrowed(&bytes[..end]))),
+        _ => escaped(bytes),
+    }
+}
+
+/// The rest of a string, from behind its first quotation mark, in which something is escaped (or wrong).
+fn escaped(input: &[u8]) -> Parsed<'_, Bytes<'_>> {
+    let mut bytes = Vec::new();
+    let mut rest = input;
+    loop {
+        let Some(offset) = find_special(rest) else {
+            return fail(&[], ErrorKind::Expected(Expected::StringEnd));
+        };
+        bytes.extend_from_slice(&rest[..offset]);
+        let special = &rest[offset..];
+        let unescaped = match special {
+            [b'"', rest @ ..] => return Ok((rest, Cow::Owned(bytes))),
+            [b'\\', b'n', ..] => b'\n',
+            [b'\\', b'r', ..] => b'\r',
+            [b'\\', b't', ..] => b'\t',
+            [b'\\', byte @ (b'"' | b'\\'), ..] => *byte,
+            [b'\\', ..] => return fail(special, ErrorKind::Escape),
+            _ => return fail(special, ErrorKind::Unescaped),
+        };
+        bytes.push(unescaped);
+        rest = &special[2..];
+    }
+}
+
+/// `"x86_64-linux"`: a string that is UTF-8.
+pub(super) fn text(input: &[u8]) -> Parsed<'_, Cow<'_, str>> {
+    let (rest, bytes) = string(input)?;
+    let text = match bytes {
+        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+    };
+    match text {
+        Some(text) => Ok((rest, text)),
+        None => fail(input, ErrorKind::NotUtf8),
+    }
+}
+
+/// `"out"`: the name of an output, which is part of a store path's name.
+pub(super) fn name(input: &[u8]) -> Parsed<'_, Cow<'_, str>> {
+    let (rest, text) = text(input)?;
+    match store_path::check_name(&text) {
+        Ok(()) => Ok((rest, text)),
+        Err(error) => fail(input, ErrorKind::OutputName(error.kind)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_special_byte_is_found_wherever_it_stands() {
+        for special in *b"\"\\\n\r\t" {
+            for len in 0..50 {
+                for at in 0..len {
+                    let mut bytes = vec![b'a'; len];
+                    bytes[at] = special;
+                    assert_eq!(find_special(&bytes), Some(at));
+                    bytes[len - 1] = b'"';
+                    assert_eq!(find_special(&bytes), Some(at));
+                }
+                assert_eq!(find_special(&vec![b'a'; len]), None);
+            }
+        }
+    }
+}

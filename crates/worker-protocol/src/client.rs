@@ -1,0 +1,20 @@
+//! The client half: a [`Session`] that takes and gives bytes, and a [`Client`] over tokio's streams.
+//!
+//! # Order of calls
+//!
+//! [`Session::new`]; then, as often as wanted and in any order: [`Session::queue`], or
+//! [`Session::begin_upload`] with its [`Session::upload`] and [`Session::finish_upload`]. Whatever is to be
+//! sent stands in [`Session::outgoing`]. Replies come in the order of the requests, each through
+//! [`Session::poll_reply`], which says how many bytes it wants to see first; they go in through
+//! [`Session::space`] and [`Session::received`].
+
+#[cfg(feature = "tokio")]
+mod adapter;
+mod session;
+mod upload;
+
+#[cfg(feature = "tokio")]
+pub use adapter::{Client, MultipleUpload, NarUpload};
+pub use session::{Options, Progress, Session, Ticket};
+
+pub use crate::handshake::Greeting;

@@ -1,0 +1,455 @@
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::session::{Options, Progress, Session, Ticket};
+use crate::operation::{AddMultipleToStore, UploadOperation};
+use crate::{Error, Log, Misuse, Operation, ValidPathInfo, Version};
+
+/// How much may come from the daemon while something is sent and nobody reads replies.
+const READ_AHEAD: usize = 64 << 20;
+
+/// How much may wait to be sent before an upload waits for it.
+const WRITE_BEHIND: usize = 512 << 10;
+
+/// A connection to a store daemon.
+///
+/// Requests are queued, sent together, and their replies read in the same order:
+///
+/// ```no_run
+/// # async fn example(reader: tokio::net::unix::OwnedReadHalf, writer: tokio::net::unix::OwnedWriteHalf)
+/// # -> Result<(), Box<dyn std::error::Error>> {
+/// use store_path::StoreDir;
+/// use worker_protocol::client::{Client, Options};
+/// use worker_protocol::operation::{IsValidPath, QueryPathInfo};
+///
+/// let mut client = Client::new(reader, writer, Options::nix(StoreDir::NIX));
+/// let path = StoreDir::NIX.parse("/nix/store/6avgjx91lrwfifs8gx5rq5vcbm4kdjpn-hello")?;
+/// let valid = client.queue(&IsValidPath { path: path.clone() }).await?;
+/// let info = client.queue(&QueryPathInfo { path }).await?;
+/// // Both leave in one write, and both are answered after one round trip.
+/// let mut log = |log| eprintln!("{log:?}");
+/// println!("valid: {}", client.reply(valid, &mut log).await?);
+/// println!("info: {:?}", client.reply(info, &mut log).await?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Waiting and giving up
+///
+/// There are no timeouts inside: wrap the futures. [`Client::handshake`], [`Client::queue`],
+/// [`Client::flush`], [`Client::reply`] and [`Client::raw_chunk`] may be dropped at any time and called
+/// again later with the same arguments (a ticket can be copied): nothing is lost, and no log message comes
+/// twice. [`Client::call`] loses its ticket when it is dropped, so that the connection cannot be read
+/// further. An upload that is dropped before it was finished ends the connection.
+#[derive(Debug)]
+pub struct Client<R, W> {
+    session: Session,
+    reader: R,
+    writer: W,
+    /// Whether something was written since the writer was flushed.
+    unflushed: bool,
+    /// Whether the writer has failed. What the daemon said before is still read.
+    write_failed: bool,
+    read_ended: bool,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy)]
+enum Goal {
+    /// So many bytes in the buffer, or the end of the input.
+    Buffered(usize),
+    /// No more than so many bytes to be sent.
+    Unsent(usize),
+    /// Everything sent and flushed.
+    Flushed,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
+    /// A client that talks through `reader` and `writer`. Nothing is sent yet.
+    pub fn new(reader: R, writer: W, options: Options) -> Client<R, W> {
+        Client {
+            session: Session::new(options),
+            reader,
+            writer,
+            unflushed: false,
+            write_failed: false,
+            read_ended: false,
+        }
+    }
+
+    /// The version that requests are encoded for, once it is known (or assumed).
+    pub fn version(&self) -> Option<Version> {
+        self.session.version()
+    }
+
+    /// The daemon's own version, such as `2.34.8`, where it tells (from 1.33 on) and once the handshake is
+    /// done: after the first reply or [`Client::handshake`].
+    pub fn daemon_version(&self) -> Option<&str> {
+        self.session.greeting()?.daemon_version.as_ref()?.to_str()
+    }
+
+    /// Whether the daemon trusts this client, where it tells (from 1.35 on) and once the handshake is done.
+    pub fn trusted(&self) -> Option<bool> {
+        self.session.greeting()?.trusted
+    }
+
+    /// How many replies are still to be read.
+    pub fn outstanding(&self) -> usize {
+        self.session.outstanding()
+    }
+
+    /// Ends the conversation and hands the streams back.
+    pub fn into_parts(self) -> (R, W) {
+        (self.reader, self.writer)
+    }
+
+    /// Waits for the end of the handshake. Replies do so by themselves.
+    ///
+    /// # Errors
+    /// Why the connection is of no use.
+    pub async fn handshake(&mut self, log: &mut impl FnMut(Log)) -> Result<(), Error> {
+        loop {
+            match self.session.poll_handshake()? {
+                Progress::Ready(()) => return Ok(()),
+                Progress::Log(message) => log(message),
+                Progress::NeedBytes(count) => self.read_more(count).await?,
+                Progress::Data(_) => unreachable!("a handshake has no data"),
+            }
+        }
+    }
+
+    async fn wait_for_version(&mut self) -> Result<(), Error> {
+        while let Progress::NeedBytes(count) = self.session.poll_version()? {
+            self.read_more(count).await?;
+        }
+        Ok(())
+    }
+
+    /// Encodes a request behind those that wait to be sent. Waits only for the daemon's hello, and only if no
+    /// version was assumed.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the agreed version cannot say it; or why the connection is of no use.
+    pub async fn queue<O: Operation>(&mut self, operation: &O) -> Result<Ticket<O>, Error> {
+        self.wait_for_version().await?;
+        self.session.queue(operation)
+    }
+
+    /// Sends everything that was queued. Reads what comes meanwhile, so that a daemon that waits for its
+    /// replies to be read cannot stop this.
+    ///
+    /// # Errors
+    /// [`Misuse::UnreadReplies`] if more than 64 MiB came meanwhile. A daemon that does not listen any more
+    /// is no error here, but in the replies: it may have said why.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        self.drive(Goal::Flushed).await
+    }
+
+    /// Waits for the reply to the first request that has none yet, and hands log messages to `log` as they
+    /// come. Sends what was queued.
+    ///
+    /// # Errors
+    /// [`Error::Remote`] if this request failed; the connection is as good as before. [`Misuse`] if it is
+    /// not this reply's turn. Otherwise why the connection is of no use.
+    pub async fn reply<O: Operation>(
+        &mut self,
+        ticket: Ticket<O>,
+        log: &mut impl FnMut(Log),
+    ) -> Result<O::Reply, Error> {
+        self.reply_with_data(ticket, log, &mut |_| {}).await
+    }
+
+    /// As [`Client::reply`], for operations that deliver data before their reply: `data` gets it in
+    /// blocks, as it comes.
+    ///
+    /// # Errors
+    /// As [`Client::reply`].
+    pub async fn reply_with_data<O: Operation>(
+        &mut self,
+        ticket: Ticket<O>,
+        log: &mut impl FnMut(Log),
+        data: &mut impl FnMut(Vec<u8>),
+    ) -> Result<O::Reply, Error> {
+        loop {
+            match self.session.poll_reply(ticket)? {
+                Progress::Ready(reply) => return Ok(reply),
+                Progress::Log(message) => log(message),
+                Progress::Data(block) => data(block),
+                Progress::NeedBytes(count) => self.read_more(count).await?,
+            }
+        }
+    }
+
+    /// Queues one request and waits for its reply. All earlier replies must have been read.
+    ///
+    /// # Errors
+    /// As [`Client::queue`] and [`Client::reply`].
+    pub async fn call<O: Operation>(
+        &mut self,
+        operation: &O,
+        log: &mut impl FnMut(Log),
+    ) -> Result<O::Reply, Error> {
+        let ticket = self.queue(operation).await?;
+        self.reply(ticket, log).await
+    }
+
+    /// The archive that follows the reply to [`NarFromPath`](crate::operation::NarFromPath): at least one byte of it, or of what follows it.
+    /// Say with [`Client::consume`] how many bytes were the archive's; the next reply begins behind them.
+    ///
+    /// # Errors
+    /// [`Misuse::NoRawData`] elsewhere; or why the connection is of no use.
+    pub async fn raw_chunk(&mut self) -> Result<&[u8], Error> {
+        if self.session.raw()?.is_empty() {
+            self.read_more(1).await?;
+        }
+        self.session.raw()
+    }
+
+    /// Says that `count` bytes of the last [`Client::raw_chunk`] were the archive's.
+    pub fn consume(&mut self, count: usize) {
+        self.session.consume_raw(count);
+    }
+
+    /// Queues a request with data. Earlier replies may be outstanding (but for a daemon from before 1.23 they
+    /// have to be read before data is written).
+    ///
+    /// # Errors
+    /// As [`Client::queue`].
+    pub async fn upload<O: UploadOperation>(
+        &mut self,
+        operation: &O,
+    ) -> Result<NarUpload<'_, R, W, O>, Error> {
+        self.wait_for_version().await?;
+        let ticket = self.session.begin_upload(operation)?;
+        Ok(NarUpload {
+            client: self,
+            ticket,
+            finished: false,
+        })
+    }
+
+    /// Queues the request to add `count` paths, references before what refers to them.
+    ///
+    /// # Errors
+    /// As [`Client::queue`].
+    pub async fn upload_multiple(
+        &mut self,
+        operation: &AddMultipleToStore,
+        count: u64,
+    ) -> Result<MultipleUpload<'_, R, W>, Error> {
+        self.wait_for_version().await?;
+        let ticket = self.session.begin_multiple(operation, count)?;
+        Ok(MultipleUpload {
+            upload: NarUpload {
+                client: self,
+                ticket,
+                finished: false,
+            },
+        })
+    }
+
+    async fn upload_data(
+        &mut self,
+        mut data: &[u8],
+        log: &mut impl FnMut(Log),
+    ) -> Result<(), Error> {
+        loop {
+            let count = self.session.upload(data)?;
+            data = &data[count..];
+            self.hear_upload(log).await?;
+            if data.is_empty() {
+                return self.drive(Goal::Unsent(WRITE_BEHIND)).await;
+            }
+        }
+    }
+
+    /// Reads what has come during an upload; waits only for a daemon that has to ask for its data.
+    async fn hear_upload(&mut self, log: &mut impl FnMut(Log)) -> Result<(), Error> {
+        loop {
+            if !self.session.upload_is_next() && !self.session.upload_waits() {
+                return Ok(());
+            }
+            match self.session.poll_upload()? {
+                Progress::Ready(()) => return Ok(()),
+                Progress::Log(message) => log(message),
+                Progress::Data(_) => {}
+                Progress::NeedBytes(count) if self.session.upload_waits() => {
+                    self.read_more(count).await?;
+                }
+                Progress::NeedBytes(_) => return Ok(()),
+            }
+        }
+    }
+
+    async fn read_more(&mut self, count: usize) -> Result<(), Error> {
+        self.drive(Goal::Buffered(self.session.buffered() + count))
+            .await
+    }
+
+    async fn drive(&mut self, goal: Goal) -> Result<(), Error> {
+        poll_fn(|task| self.poll_drive(task, goal)).await
+    }
+
+    /// Writes and reads as much as can be done without waiting, until the goal is reached.
+    fn poll_drive(&mut self, task: &mut TaskContext<'_>, goal: Goal) -> Poll<Result<(), Error>> {
+        if !matches!(goal, Goal::Buffered(_)) && self.may_read_ahead() {
+            // What has come already is not left lying until writing has to wait.
+            let _ = self.poll_read(task);
+        }
+        loop {
+            let writing = self.poll_write(task);
+            let reached = match goal {
+                Goal::Buffered(count) => self.session.buffered() >= count || self.read_ended,
+                Goal::Unsent(count) => self.session.outgoing().len() <= count,
+                Goal::Flushed => writing.is_ready(),
+            };
+            if reached {
+                return Poll::Ready(Ok(()));
+            }
+            if self.read_ended {
+                // What is to be sent will not be answered. The replies tell why.
+                return Poll::Ready(Ok(()));
+            }
+            if !matches!(goal, Goal::Buffered(_)) && !self.may_read_ahead() {
+                let error = Misuse::UnreadReplies(self.session.buffered());
+                return Poll::Ready(Err(error.into()));
+            }
+            ready!(self.poll_read(task));
+        }
+    }
+
+    fn may_read_ahead(&self) -> bool {
+        !self.read_ended && self.session.buffered() < READ_AHEAD
+    }
+
+    /// Ready when nothing is left to be sent.
+    fn poll_write(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
+        while !self.session.outgoing().is_empty() && !self.write_failed {
+            match ready!(Pin::new(&mut self.writer).poll_write(task, self.session.outgoing())) {
+                Ok(count) if count > 0 => {
+                    self.session.sent(count);
+                    self.unflushed = true;
+                }
+                _ => self.write_failed = true,
+            }
+        }
+        if self.unflushed && !self.write_failed {
+            match ready!(Pin::new(&mut self.writer).poll_flush(task)) {
+                Ok(()) => self.unflushed = false,
+                Err(_) => self.write_failed = true,
+            }
+        }
+        if self.write_failed {
+            self.session.sending_failed();
+        }
+        Poll::Ready(())
+    }
+
+    /// Ready when something came, or the input ended.
+    fn poll_read(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
+        let mut buffer = ReadBuf::new(self.session.space());
+        let result = ready!(Pin::new(&mut self.reader).poll_read(task, &mut buffer));
+        let count = buffer.filled().len();
+        match result {
+            Ok(()) if count > 0 => self.session.received(count),
+            Ok(()) => self.end_input(None),
+            Err(error) => self.end_input(Some(&error)),
+        }
+        Poll::Ready(())
+    }
+
+    fn end_input(&mut self, failure: Option<&io::Error>) {
+        self.read_ended = true;
+        self.session.input_ended(failure);
+    }
+}
+
+/// Data that is being sent behind a request. The daemon's log is read meanwhile.
+///
+/// Dropping it before [`NarUpload::finish`] ends the connection, as does dropping a future of
+/// [`NarUpload::write`]: how much of the data was taken is not known then.
+#[derive(Debug)]
+pub struct NarUpload<'a, R, W, O> {
+    client: &'a mut Client<R, W>,
+    ticket: Ticket<O>,
+    finished: bool,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, O: Operation> NarUpload<'_, R, W, O> {
+    /// Sends some data. It returns once at most 512 KiB wait to be sent.
+    ///
+    /// # Errors
+    /// [`Error::Remote`] if the daemon gave up: then this upload is over, its reply is read, and the
+    /// connection is as good as before. [`Misuse::TooMuchData`] if it is more than was announced.
+    /// Otherwise why the connection is of no use.
+    pub async fn write(&mut self, data: &[u8], log: &mut impl FnMut(Log)) -> Result<(), Error> {
+        let result = self.client.upload_data(data, log).await;
+        self.note_end(result)
+    }
+
+    /// Ends the data. It does not wait for it to be sent: requests can be queued behind it at once.
+    ///
+    /// # Errors
+    /// As [`NarUpload::write`], and [`Misuse::TooLittleData`] if data is missing.
+    pub async fn finish(mut self, log: &mut impl FnMut(Log)) -> Result<Ticket<O>, Error> {
+        let result = self.client.hear_upload(log).await;
+        self.note_end(result)?;
+        self.client.session.finish_upload()?;
+        self.finished = true;
+        Ok(self.ticket)
+    }
+
+    fn note_end<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        if let Err(Error::Remote(_)) = &result {
+            self.finished = true;
+        }
+        result
+    }
+}
+
+impl<R, W, O> Drop for NarUpload<'_, R, W, O> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.client.session.abandon_upload();
+        }
+    }
+}
+
+/// Paths with their archives that are being sent behind [`AddMultipleToStore`]. See [`NarUpload`].
+#[derive(Debug)]
+pub struct MultipleUpload<'a, R, W> {
+    upload: NarUpload<'a, R, W, AddMultipleToStore>,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> MultipleUpload<'_, R, W> {
+    /// Begins the next path. The archive before must be complete.
+    ///
+    /// # Errors
+    /// [`Misuse::TooLittleData`], [`Misuse::PathCount`].
+    pub fn path(&mut self, path: &ValidPathInfo) -> Result<(), Error> {
+        self.upload.client.session.upload_path(path)
+    }
+
+    /// Sends some of the path's archive.
+    ///
+    /// # Errors
+    /// As [`NarUpload::write`].
+    pub async fn write(&mut self, data: &[u8], log: &mut impl FnMut(Log)) -> Result<(), Error> {
+        self.upload.write(data, log).await
+    }
+
+    /// Ends the data.
+    ///
+    /// # Errors
+    /// As [`NarUpload::finish`], and [`Misuse::PathCount`] if paths are missing.
+    pub async fn finish(
+        self,
+        log: &mut impl FnMut(Log),
+    ) -> Result<Ticket<AddMultipleToStore>, Error> {
+        self.upload.finish(log).await
+    }
+}

@@ -1,0 +1,265 @@
+use super::session::{Progress, Session, Ticket};
+use crate::operation::{AddMultipleToStore, Upload, UploadOperation};
+use crate::wire::Encoder;
+use crate::{Context, Error, Misuse, Operation, Place, ValidPathInfo, Value, Version};
+
+/// Frames smaller than this are gathered until they reach it.
+const FRAME: usize = 64 << 10;
+
+/// Infos within AddMultipleToStore's data have the layout of this version, whatever was agreed on.
+const MULTIPLE: Version = Version::nix(16);
+
+/// Data that is being sent behind a request.
+#[derive(Debug)]
+pub(super) struct UploadState {
+    pub(super) place: Place,
+    kind: Upload,
+    /// Data that waits to become a frame.
+    gathered: Vec<u8>,
+    /// How much the daemon asked for and did not get yet.
+    pub(super) wanted: usize,
+    /// Bytes that must still come of the archive at hand, where its size is known.
+    left: Option<u64>,
+    /// Of AddMultipleToStore: paths that were announced, and given so far.
+    paths: Option<(u64, u64)>,
+    /// Whether the daemon answered before it asked for all data. What is left is dropped.
+    answered: bool,
+}
+
+impl Session {
+    /// Encodes a request whose data follows through [`Session::upload`]. Nothing else can be queued before
+    /// [`Session::finish_upload`].
+    ///
+    /// # Errors
+    /// As [`Session::queue`].
+    pub fn begin_upload<O: UploadOperation>(&mut self, operation: &O) -> Result<Ticket<O>, Error> {
+        self.begin(operation, operation.data_size(), None)
+    }
+
+    /// Encodes the request to add `count` paths. Each begins with [`Session::upload_path`], and its archive
+    /// follows through [`Session::upload`].
+    ///
+    /// # Errors
+    /// As [`Session::queue`].
+    pub fn begin_multiple(
+        &mut self,
+        operation: &AddMultipleToStore,
+        count: u64,
+    ) -> Result<Ticket<AddMultipleToStore>, Error> {
+        let ticket = self.begin(operation, Some(0), Some((count, 0)))?;
+        Encoder::new(&mut self.upload_state().gathered).word(count);
+        Ok(ticket)
+    }
+
+    fn begin<O: Operation>(
+        &mut self,
+        operation: &O,
+        left: Option<u64>,
+        paths: Option<(u64, u64)>,
+    ) -> Result<Ticket<O>, Error> {
+        let ticket = self.queue(operation)?;
+        self.upload = Some(UploadState {
+            place: Place {
+                number: ticket.number,
+                operation: O::NAME,
+            },
+            kind: O::upload(self.context.version),
+            gathered: Vec::new(),
+            wanted: 0,
+            left,
+            paths,
+            answered: false,
+        });
+        Ok(ticket)
+    }
+
+    fn upload_state(&mut self) -> &mut UploadState {
+        self.upload
+            .as_mut()
+            .expect("an upload was begun and not finished")
+    }
+
+    /// Sends the next path's info within an upload of many.
+    ///
+    /// # Errors
+    /// [`Misuse`] if the archive before is not complete, or more paths come than were announced.
+    pub fn upload_path(&mut self, path: &ValidPathInfo) -> Result<(), Error> {
+        let context = Context {
+            store_dir: self.context.store_dir.clone(),
+            version: MULTIPLE,
+        };
+        let state = self.upload_state();
+        state.check_complete()?;
+        let Some((announced, given)) = &mut state.paths else {
+            return Err(Misuse::PathCount {
+                given: 1,
+                announced: 0,
+            }
+            .into());
+        };
+        if *given == *announced {
+            let given = *given + 1;
+            return Err(Misuse::PathCount {
+                given,
+                announced: *announced,
+            }
+            .into());
+        }
+        *given += 1;
+        state.left = Some(path.info.nar_size);
+        path.encode(&mut Encoder::new(&mut state.gathered), &context);
+        Ok(())
+    }
+
+    /// Takes data for the daemon, and returns how many bytes of it were taken: all, or less (maybe none)
+    /// while a daemon that asks for its data has not asked for it; then [`Session::poll_upload`] waits for
+    /// it to ask.
+    ///
+    /// # Errors
+    /// [`Misuse::TooMuchData`] if it is more than was announced.
+    pub fn upload(&mut self, data: &[u8]) -> Result<usize, Error> {
+        let state = self
+            .upload
+            .as_mut()
+            .expect("an upload was begun and not finished");
+        if let Some(left) = state.left {
+            let given = data.len() as u64;
+            if given > left {
+                return Err(Misuse::TooMuchData { given, left }.into());
+            }
+        }
+        let mut encoder = Encoder::new(&mut self.outgoing);
+        let taken = match state.kind {
+            _ if state.answered => data.len(),
+            Upload::Framed if state.gathered.len() + data.len() < FRAME => {
+                state.gathered.extend_from_slice(data);
+                data.len()
+            }
+            Upload::Framed => {
+                encoder.word((state.gathered.len() + data.len()) as u64);
+                self.outgoing.append(&mut state.gathered);
+                self.outgoing.extend_from_slice(data);
+                data.len()
+            }
+            Upload::Tunnelled if state.wanted == 0 || data.is_empty() => 0,
+            Upload::Tunnelled => {
+                let count = data.len().min(state.wanted);
+                encoder.bytes(&data[..count]);
+                state.wanted = 0;
+                count
+            }
+            Upload::Inline | Upload::None => {
+                self.outgoing.extend_from_slice(data);
+                data.len()
+            }
+        };
+        if let Some(left) = &mut state.left {
+            *left -= taken as u64;
+        }
+        Ok(taken)
+    }
+
+    /// Reads what the daemon says while data is sent to it, and is ready when a daemon that asks for its
+    /// data asked for more, or needs none. Ends the raw data of the reply before.
+    ///
+    /// Replies to earlier requests stay where they are, unread. A daemon that asks for its data does so
+    /// behind them, so there they have to be read first ([`Misuse::OutOfOrder`]).
+    ///
+    /// # Errors
+    /// [`Error::Remote`] if the daemon gave up: then the upload has ended, and the session goes on. Or why
+    /// the session ended.
+    pub fn poll_upload(&mut self) -> Result<Progress<()>, Error> {
+        match self.poll_handshake()? {
+            Progress::Ready(()) => {}
+            other => return Ok(other),
+        }
+        if !self.upload_is_next() {
+            let wanted = self.upload_state().place.number;
+            return match self.pending.front() {
+                Some(next) if self.upload_waits() => Err(Misuse::OutOfOrder {
+                    wanted,
+                    next: next.place,
+                }
+                .into()),
+                _ => Ok(Progress::NeedBytes(1)),
+            };
+        }
+        self.raw = false;
+        if self.at_body {
+            return Ok(Progress::Ready(()));
+        }
+        let progress = self.poll_body();
+        let at_body = self.at_body;
+        if let Err(Error::Remote(_)) = &progress {
+            self.end_frames();
+            self.upload = None;
+        }
+        if at_body {
+            let state = self.upload_state();
+            state.answered = state.kind == Upload::Tunnelled;
+        }
+        progress
+    }
+
+    /// Whether a daemon that asks for its data has asked for none now.
+    pub(super) fn upload_waits(&self) -> bool {
+        self.upload.as_ref().is_some_and(|state| {
+            state.kind == Upload::Tunnelled && state.wanted == 0 && !state.answered
+        })
+    }
+
+    /// Whether the reply that is to come next is the upload's own.
+    pub(super) fn upload_is_next(&self) -> bool {
+        match (&self.upload, self.pending.front()) {
+            (Some(state), Some(front)) => front.place.number == state.place.number,
+            _ => false,
+        }
+    }
+
+    /// Ends the data. Requests can be queued behind it at once.
+    ///
+    /// # Errors
+    /// [`Misuse`] if less data or fewer paths came than were announced: then the upload goes on.
+    pub fn finish_upload(&mut self) -> Result<(), Error> {
+        let state = self.upload_state();
+        state.check_complete()?;
+        if let Some((announced, given)) = state.paths
+            && announced != given
+        {
+            return Err(Misuse::PathCount { given, announced }.into());
+        }
+        self.end_frames();
+        self.upload = None;
+        Ok(())
+    }
+
+    fn end_frames(&mut self) {
+        let state = self
+            .upload
+            .as_mut()
+            .expect("an upload was begun and not finished");
+        if state.kind == Upload::Framed {
+            if !state.gathered.is_empty() {
+                Encoder::new(&mut self.outgoing).word(state.gathered.len() as u64);
+                self.outgoing.append(&mut state.gathered);
+            }
+            Encoder::new(&mut self.outgoing).word(0);
+        }
+    }
+
+    /// Gives the upload up, and the session with it: the daemon waits for data that never comes.
+    pub fn abandon_upload(&mut self) {
+        if let Some(state) = self.upload.take() {
+            self.end(Error::Abandoned { place: state.place });
+        }
+    }
+}
+
+impl UploadState {
+    fn check_complete(&self) -> Result<(), Error> {
+        match self.left {
+            Some(missing) if missing > 0 => Err(Misuse::TooLittleData { missing }.into()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+use std::collections::BTreeSet;
+
+use store_path::StorePath;
+
+use crate::value::{Context, Value, store_path};
+use crate::wire::{Decoder, Encoder, Stop, Text, limit};
+
+/// Something a store can be asked to bring into existence.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DerivedPath {
+    /// The path itself, by substitution if need be.
+    ///
+    /// Before 1.30 and in Guix a `.drv` path means all of its outputs: there `Opaque` of a derivation is
+    /// read back as [`DerivedPath::Built`] with [`Outputs::All`].
+    Opaque(StorePath),
+    /// Outputs of a derivation.
+    Built {
+        /// The derivation.
+        derivation: StorePath,
+        /// Its wanted outputs.
+        outputs: Outputs,
+    },
+}
+
+/// Which outputs of a derivation are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outputs {
+    /// All of them.
+    All,
+    /// These, at least one.
+    Names(BTreeSet<Text>),
+}
+
+impl DerivedPath {
+    /// All outputs of a derivation.
+    pub fn all_outputs(derivation: StorePath) -> DerivedPath {
+        DerivedPath::Built {
+            derivation,
+            outputs: Outputs::All,
+        }
+    }
+
+    fn parse(text: &[u8], context: &Context) -> Option<DerivedPath> {
+        let legacy = !context.version.has_derived_paths();
+        let Some(mark) = text.iter().position(|&byte| byte == b'!') else {
+            let path = store_path(text, context)?;
+            return Some(match legacy && path.is_derivation() {
+                true => DerivedPath::all_outputs(path),
+                false => DerivedPath::Opaque(path),
+            });
+        };
+        let derivation = store_path(&text[..mark], context)?;
+        let outputs = match &text[mark + 1..] {
+            b"*" if !legacy => Outputs::All,
+            names => Outputs::Names(
+                names
+                    .split(|&byte| byte == b',')
+                    .map(|name| (!name.is_empty()).then(|| Text::from(name)))
+                    .collect::<Option<_>>()?,
+            ),
+        };
+        Some(DerivedPath::Built {
+            derivation,
+            outputs,
+        })
+    }
+}
+
+/// One text: `PATH`, `PATH!*`, `PATH!out,dev`. Before 1.30: `PATH` also for all outputs.
+impl Value for DerivedPath {
+    fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
+        let dir = context.store_dir.as_str().as_bytes();
+        match self {
+            DerivedPath::Opaque(path) => path.encode(encoder, context),
+            DerivedPath::Built {
+                derivation,
+                outputs,
+            } => {
+                let base = derivation.base_name().as_bytes();
+                match outputs {
+                    Outputs::All if context.version.has_derived_paths() => {
+                        encoder.text_of(&[dir, b"/", base, b"!*"]);
+                    }
+                    Outputs::All => derivation.encode(encoder, context),
+                    Outputs::Names(names) => {
+                        let names: Vec<&[u8]> = names.iter().map(Text::as_bytes).collect();
+                        encoder.text_of(&[dir, b"/", base, b"!", &names.join(&b',')]);
+                    }
+                }
+            }
+        }
+    }
+
+    fn decode(decoder: &mut Decoder<'_>, context: &Context) -> Result<DerivedPath, Stop> {
+        let offset = decoder.offset();
+        let bytes = decoder.bytes(limit::NAME)?;
+        DerivedPath::parse(bytes, context)
+            .ok_or_else(|| decoder.not_a(offset, "a path or a derivation's outputs", bytes))
+    }
+
+    fn smallest(context: &Context) -> usize {
+        StorePath::smallest(context)
+    }
+}

@@ -1,0 +1,185 @@
+//! What can go wrong in a conversation, and whose doing it is.
+
+use std::fmt;
+use std::io;
+
+use crate::{RemoteError, Version, wire};
+
+/// A request's place in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The handshake is 0, the first request 1.
+    pub number: u64,
+    /// The operation, as Nix names it.
+    pub operation: &'static str,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.number {
+            0 => f.write_str("the handshake"),
+            number => write!(f, "request {number}, {}", self.operation),
+        }
+    }
+}
+
+/// Why there is no reply.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The peer reports that this one request failed. The connection can be used further.
+    #[error("{0}")]
+    Remote(RemoteError),
+    /// The peer sent what the protocol does not allow. The connection is of no further use.
+    #[error("{error}, in {place}")]
+    Malformed {
+        /// In which reply.
+        place: Place,
+        /// What was wrong, and where in the stream.
+        error: wire::Error,
+    },
+    /// The peer ended the connection before this reply was complete.
+    #[error("reach the peer: it closed the connection during {place}")]
+    Closed {
+        /// The reply that was waited for.
+        place: Place,
+    },
+    /// Reading from or writing to the peer failed.
+    #[error("reach the peer during {place}: {message}")]
+    Io {
+        /// The reply that was waited for.
+        place: Place,
+        /// The kind of failure.
+        kind: io::ErrorKind,
+        /// The failure.
+        message: String,
+    },
+    /// The peer does not speak the protocol, or no version that is spoken here.
+    #[error("agree on a protocol version with the peer: {0}")]
+    Incompatible(Incompatible),
+    /// The daemon is older than was assumed, so the requests that left with the handshake were encoded
+    /// wrongly: connect again without the assumption.
+    #[error("use protocol version {assumed} as assumed: the daemon has {daemon}")]
+    AssumedTooMuch {
+        /// What was assumed.
+        assumed: Version,
+        /// What the daemon has.
+        daemon: Version,
+    },
+    /// The operation (or a value in it) does not exist at the agreed version. Nothing was sent.
+    #[error("send {operation}{because} with protocol version {version}")]
+    Unsupported {
+        /// The operation, as Nix names it.
+        operation: &'static str,
+        /// What of it is missing, with a space in front, or nothing.
+        because: &'static str,
+        /// The agreed version.
+        version: Version,
+    },
+    /// The caller did something out of turn; the connection is as it was.
+    #[error("{0}")]
+    Misused(Misuse),
+    /// The caller ended an upload before it was complete, so the connection is of no further use.
+    #[error("continue the conversation: the upload of {place} was abandoned")]
+    Abandoned {
+        /// The upload.
+        place: Place,
+    },
+}
+
+/// How a handshake can fail.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Incompatible {
+    /// The peer's first word is not the protocol's.
+    #[error("it began with {0:#x}")]
+    Magic(u64),
+    /// A version that is not spoken here.
+    #[error("it announced version {0:#x}")]
+    Version(u64),
+}
+
+/// What a caller can do out of turn.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// Replies are read in the order of their requests.
+    #[error("read the reply of request {wanted} before that of {next}")]
+    OutOfOrder {
+        /// The number of the request whose reply was asked for.
+        wanted: u64,
+        /// The request whose reply is next.
+        next: Place,
+    },
+    /// This reply was read already.
+    #[error("read the reply of request {0} twice")]
+    AlreadyRead(u64),
+    /// The version is not yet known, and none was assumed.
+    #[error("send a request before the handshake")]
+    BeforeHandshake,
+    /// An upload is under way.
+    #[error("send a request within the upload of {0}")]
+    WithinUpload(Place),
+    /// More data than was announced.
+    #[error("upload {given} bytes where {left} are left")]
+    TooMuchData {
+        /// Bytes that were given.
+        given: u64,
+        /// Bytes that were left of what was announced.
+        left: u64,
+    },
+    /// Less data than was announced.
+    #[error("end an upload with {missing} bytes missing")]
+    TooLittleData {
+        /// Bytes that are missing.
+        missing: u64,
+    },
+    /// More or fewer paths than was announced.
+    #[error("upload {given} paths where {announced} were announced")]
+    PathCount {
+        /// Paths that were given.
+        given: u64,
+        /// Paths that were announced.
+        announced: u64,
+    },
+    /// More of earlier replies came than are kept while something is sent.
+    #[error("send more before {0} bytes of earlier replies are read")]
+    UnreadReplies(usize),
+    /// No raw data follows here.
+    #[error("read raw data where none follows")]
+    NoRawData,
+    /// The next request was asked for before this one was answered.
+    #[error("read a request before the one at hand is answered")]
+    Unanswered,
+    /// The request has data whose end only its decoder finds, and it was not read to its end.
+    #[error("answer a request whose data was not read to its end")]
+    UnreadData,
+    /// No request waits, or one of another operation, or its data was not read.
+    #[error("answer where no request waits")]
+    NoRequest,
+}
+
+impl From<Misuse> for Error {
+    fn from(misuse: Misuse) -> Error {
+        Error::Misused(misuse)
+    }
+}
+
+impl Error {
+    /// Whether the connection can be used after this error.
+    pub fn is_survivable(&self) -> bool {
+        matches!(
+            self,
+            Error::Remote(_) | Error::Misused(_) | Error::Unsupported { .. }
+        )
+    }
+
+    /// The same failure as seen from another outstanding request.
+    pub(crate) fn seen_from(&self, other: Place) -> Error {
+        let mut error = self.clone();
+        if let Error::Closed { place } | Error::Io { place, .. } = &mut error {
+            *place = other;
+        }
+        error
+    }
+}

@@ -1,0 +1,264 @@
+//! The operations: each with its number, its request's fields and its reply, in both directions.
+//!
+//! An operation is a plain struct. [`Operation`] says how it becomes bytes and what its reply is;
+//! [`Request`] holds any of them, as a server receives them.
+
+mod add;
+mod build;
+mod information;
+mod maintenance;
+mod options;
+mod realisations;
+mod validity;
+
+pub use add::{AddMultipleToStore, AddSignatures, AddTextToStore, AddToStoreNar, NarFromPath};
+pub use build::{BuildDerivation, BuildPaths, BuildPathsWithResults, EnsurePath};
+pub use information::{
+    Missing, QueryMissing, QueryPathFromHashPart, QueryPathInfo, QueryReferrers, QueryValidDerivers,
+};
+pub use maintenance::{AddIndirectRoot, AddTempRoot};
+pub use options::SetOptions;
+pub use realisations::{QueryRealisation, Realised, RegisterDrvOutput};
+pub use validity::{IsValidPath, QueryAllValidPaths, QueryValidPaths};
+
+use crate::Version;
+use crate::value::Context;
+use crate::wire::{Decoder, Encoder, Stop};
+
+/// One operation of the protocol.
+pub trait Operation: Sized {
+    /// Its number.
+    const NUMBER: u64;
+    /// Its name in Nix's sources, without the `wop`.
+    const NAME: &'static str;
+    /// What the other side answers.
+    type Reply;
+
+    /// Whether a version has it.
+    fn exists(version: Version) -> bool;
+
+    /// What this request holds that the version cannot say, as the end of "send NAME ..", or nothing.
+    fn inexpressible(&self, _version: Version) -> Option<&'static str> {
+        None
+    }
+
+    /// Appends the request's fields.
+    fn encode(&self, encoder: &mut Encoder<'_>, context: &Context);
+
+    /// Reads the request's fields.
+    ///
+    /// # Errors
+    /// [`Stop`].
+    fn decode(decoder: &mut Decoder<'_>, context: &Context) -> Result<Self, Stop>;
+
+    /// Appends the reply.
+    fn encode_reply(reply: &Self::Reply, encoder: &mut Encoder<'_>, context: &Context);
+
+    /// Reads the reply.
+    ///
+    /// # Errors
+    /// [`Stop`].
+    fn decode_reply(decoder: &mut Decoder<'_>, context: &Context) -> Result<Self::Reply, Stop>;
+
+    /// How data follows the request.
+    fn upload(_version: Version) -> Upload {
+        Upload::None
+    }
+
+    /// Whether an archive follows the reply, of which only a decoder of archives finds the end.
+    const RAW_REPLY: bool = false;
+}
+
+/// How data follows a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upload {
+    /// Not at all.
+    None,
+    /// In frames: each a length and as many bytes, a length of 0 at the end.
+    Framed,
+    /// In blocks that the daemon asks for.
+    Tunnelled,
+    /// As they are, right behind the request. Only a decoder of archives finds the end.
+    Inline,
+}
+
+/// An operation whose request has data behind it.
+pub trait UploadOperation: Operation {
+    /// How many bytes of data there are, where the request says so.
+    fn data_size(&self) -> Option<u64>;
+}
+
+/// Declares an operation of plain fields, in the order in which they are sent.
+///
+/// `if gate` behind a name or field: it exists only in versions where that gate of [`Version`] is open.
+/// A field that a version lacks is left out, and read as its default.
+macro_rules! operation {
+    (
+        $(#[$doc:meta])*
+        $name:ident = $number:literal $(if $gate:ident)? {
+            $($(#[$field_doc:meta])* $field:ident: $type:ty $(, if $field_gate:ident)?;)*
+        } -> $reply:ty $(; upload $upload:expr)? $(; raw $raw:literal)?
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $type,)*
+        }
+
+        impl $crate::operation::Operation for $name {
+            const NUMBER: u64 = $number;
+            const NAME: &'static str = stringify!($name);
+            type Reply = $reply;
+
+            fn exists(_version: $crate::Version) -> bool {
+                true $(&& _version.$gate())?
+            }
+
+            fn encode(
+                &self,
+                _encoder: &mut $crate::wire::Encoder<'_>,
+                _context: &$crate::value::Context,
+            ) {
+                $(if true $(&& _context.version.$field_gate())? {
+                    $crate::value::Value::encode(&self.$field, _encoder, _context);
+                })*
+            }
+
+            fn decode(
+                _decoder: &mut $crate::wire::Decoder<'_>,
+                _context: &$crate::value::Context,
+            ) -> Result<Self, $crate::wire::Stop> {
+                $(let $field = if true $(&& _context.version.$field_gate())? {
+                    $crate::value::Value::decode(_decoder, _context)?
+                } else {
+                    $crate::operation::operation!(@default $type $(, $field_gate)?)
+                };)*
+                Ok($name { $($field),* })
+            }
+
+            fn encode_reply(
+                reply: &$reply,
+                encoder: &mut $crate::wire::Encoder<'_>,
+                context: &$crate::value::Context,
+            ) {
+                $crate::value::Value::encode(reply, encoder, context);
+            }
+
+            fn decode_reply(
+                decoder: &mut $crate::wire::Decoder<'_>,
+                context: &$crate::value::Context,
+            ) -> Result<$reply, $crate::wire::Stop> {
+                $crate::value::Value::decode(decoder, context)
+            }
+
+            $(fn upload(version: $crate::Version) -> $crate::operation::Upload {
+                let choose: fn($crate::Version) -> $crate::operation::Upload = $upload;
+                choose(version)
+            })?
+
+            $(const RAW_REPLY: bool = $raw;)?
+        }
+    };
+    (@default $type:ty, $gate:ident) => { <$type>::default() };
+    (@default $type:ty) => { unreachable!("a field without a gate is always there") };
+}
+use operation;
+
+/// Declares [`Request`].
+macro_rules! requests {
+    ($($name:ident,)*) => {
+        /// Any operation's request, as a server receives it.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Request {
+            $(#[doc = concat!("[`", stringify!($name), "`]")] $name($name),)*
+        }
+
+        impl Request {
+            /// The operation's name.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Request::$name(_) => <$name as Operation>::NAME,)*
+                }
+            }
+
+            /// How data follows the request.
+            pub fn upload(&self, version: Version) -> Upload {
+                match self {
+                    $(Request::$name(_) => <$name as Operation>::upload(version),)*
+                }
+            }
+
+            /// Appends the operation's number and the request's fields.
+            pub fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
+                match self {
+                    $(Request::$name(operation) => {
+                        encoder.word(<$name as Operation>::NUMBER);
+                        Operation::encode(operation, encoder, context);
+                    })*
+                }
+            }
+
+            /// Reads the fields of operation `number`; nothing where the version has no such operation.
+            ///
+            /// # Errors
+            /// [`Stop`].
+            pub fn decode(
+                number: u64,
+                decoder: &mut Decoder<'_>,
+                context: &Context,
+            ) -> Result<Option<Request>, Stop> {
+                match number {
+                    $(<$name as Operation>::NUMBER if <$name as Operation>::exists(context.version) => {
+                        Operation::decode(decoder, context).map(Request::$name).map(Some)
+                    })*
+                    _ => Ok(None),
+                }
+            }
+        }
+
+        impl Request {
+            /// Whether this is one of the operations that build or substitute.
+            pub fn may_take_long(&self) -> bool {
+                matches!(
+                    self,
+                    Request::BuildPaths(_)
+                        | Request::BuildPathsWithResults(_)
+                        | Request::BuildDerivation(_)
+                        | Request::EnsurePath(_)
+                )
+            }
+        }
+
+        $(impl From<$name> for Request {
+            fn from(operation: $name) -> Request {
+                Request::$name(operation)
+            }
+        })*
+    };
+}
+
+requests! {
+    IsValidPath,
+    QueryReferrers,
+    AddTextToStore,
+    BuildPaths,
+    EnsurePath,
+    AddTempRoot,
+    AddIndirectRoot,
+    SetOptions,
+    QueryAllValidPaths,
+    QueryPathInfo,
+    QueryPathFromHashPart,
+    QueryValidPaths,
+    QueryValidDerivers,
+    BuildDerivation,
+    AddSignatures,
+    NarFromPath,
+    AddToStoreNar,
+    QueryMissing,
+    RegisterDrvOutput,
+    QueryRealisation,
+    AddMultipleToStore,
+    BuildPathsWithResults,
+}

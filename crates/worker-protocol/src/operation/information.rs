@@ -1,0 +1,83 @@
+use std::collections::BTreeSet;
+
+use store_path::StorePath;
+
+use super::operation;
+use crate::derived_path::DerivedPath;
+use crate::path_info::PathInfo;
+use crate::value::{Context, Value};
+use crate::wire::{Decoder, Encoder, Stop, Text};
+
+operation! {
+    /// What is known of a path; nothing if it is not valid.
+    QueryPathInfo = 26 {
+        /// The path.
+        path: StorePath;
+    } -> Option<PathInfo>
+}
+
+operation! {
+    /// The valid paths that refer to a path.
+    QueryReferrers = 6 {
+        /// The path.
+        path: StorePath;
+    } -> BTreeSet<StorePath>
+}
+
+operation! {
+    /// The valid derivations that have a path as an output.
+    QueryValidDerivers = 33 {
+        /// The path.
+        path: StorePath;
+    } -> BTreeSet<StorePath>
+}
+
+operation! {
+    /// The valid path with a hash part.
+    QueryPathFromHashPart = 29 {
+        /// 32 digits of base 32.
+        hash_part: Text;
+    } -> Option<StorePath>
+}
+
+operation! {
+    /// What would have to be built, substituted or fails, to get paths.
+    QueryMissing = 40 if has_query_missing {
+        /// The wanted paths.
+        targets: Vec<DerivedPath>;
+    } -> Missing
+}
+
+/// What is missing for some paths.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Missing {
+    /// Derivations to build.
+    pub will_build: BTreeSet<StorePath>,
+    /// Paths to substitute.
+    pub will_substitute: BTreeSet<StorePath>,
+    /// Paths that nothing is known of.
+    pub unknown: BTreeSet<StorePath>,
+    /// Bytes to download.
+    pub download_size: u64,
+    /// Bytes of their archives.
+    pub nar_size: u64,
+}
+
+impl Value for Missing {
+    fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
+        self.will_build.encode(encoder, context);
+        self.will_substitute.encode(encoder, context);
+        self.unknown.encode(encoder, context);
+        encoder.word(self.download_size).word(self.nar_size);
+    }
+
+    fn decode(decoder: &mut Decoder<'_>, context: &Context) -> Result<Missing, Stop> {
+        Ok(Missing {
+            will_build: Value::decode(decoder, context)?,
+            will_substitute: Value::decode(decoder, context)?,
+            unknown: Value::decode(decoder, context)?,
+            download_size: decoder.word()?,
+            nar_size: decoder.word()?,
+        })
+    }
+}

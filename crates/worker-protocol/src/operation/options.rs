@@ -1,0 +1,115 @@
+use std::collections::BTreeMap;
+
+use super::Operation;
+use crate::Version;
+use crate::value::{Context, Value};
+use crate::wire::{Decoder, Encoder, Stop, Text};
+
+/// Sets options for the rest of the connection.
+///
+/// A nix-daemon takes the fields as given, so a client that sends this sets all of them. It ignores those
+/// of the `settings` that the client may not set, with a warning in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetOptions {
+    /// Keep the directories of failed builds.
+    pub keep_failed: bool,
+    /// Go on with other builds when one failed.
+    pub keep_going: bool,
+    /// Build when substitution fails.
+    pub fallback: bool,
+    /// Which messages to send: see [`Level`](crate::log::Level).
+    pub verbosity: u64,
+    /// How many builds may run at a time. A daemon that gets 0 refuses to build.
+    pub max_build_jobs: u64,
+    /// After how many seconds of silence a build is stopped; 0 for never.
+    pub max_silent_time: u64,
+    /// Which messages builds send: 0 (as an error) sends their output as log lines.
+    pub build_verbosity: u64,
+    /// How many cores a build is told to use; 0 for all.
+    pub build_cores: u64,
+    /// Whether substituters are used.
+    pub use_substitutes: bool,
+    /// Settings by name.
+    pub settings: BTreeMap<Text, Text>,
+}
+
+impl Default for SetOptions {
+    /// What a client asks for that wants a build's output and nothing special.
+    fn default() -> SetOptions {
+        SetOptions {
+            keep_failed: false,
+            keep_going: false,
+            fallback: false,
+            verbosity: 3,
+            max_build_jobs: 1,
+            max_silent_time: 0,
+            build_verbosity: 0,
+            build_cores: 0,
+            use_substitutes: true,
+            settings: BTreeMap::new(),
+        }
+    }
+}
+
+/// Keep failed, keep going, fallback, verbosity, jobs, silence, 1 (use the build hook), build verbosity,
+/// 0 (log type), 0 (print a build trace), cores, substitutes, settings.
+///
+/// Guix from 0x161 on: without jobs, silence and cores.
+impl Operation for SetOptions {
+    const NUMBER: u64 = 19;
+    const NAME: &'static str = "SetOptions";
+    type Reply = ();
+
+    fn exists(_: Version) -> bool {
+        true
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
+        let in_pairs = context.version.has_options_as_pairs();
+        encoder
+            .boolean(self.keep_failed)
+            .boolean(self.keep_going)
+            .boolean(self.fallback);
+        encoder.word(self.verbosity);
+        if !in_pairs {
+            encoder.word(self.max_build_jobs).word(self.max_silent_time);
+        }
+        encoder.word(1).word(self.build_verbosity).word(0).word(0);
+        if !in_pairs {
+            encoder.word(self.build_cores);
+        }
+        encoder.boolean(self.use_substitutes);
+        self.settings.encode(encoder, context);
+    }
+
+    fn decode(decoder: &mut Decoder<'_>, context: &Context) -> Result<SetOptions, Stop> {
+        let in_pairs = context.version.has_options_as_pairs();
+        let mut options = SetOptions {
+            keep_failed: decoder.boolean()?,
+            keep_going: decoder.boolean()?,
+            fallback: decoder.boolean()?,
+            verbosity: decoder.word()?,
+            ..SetOptions::default()
+        };
+        if !in_pairs {
+            options.max_build_jobs = decoder.word()?;
+            options.max_silent_time = decoder.word()?;
+        }
+        decoder.word()?;
+        options.build_verbosity = decoder.word()?;
+        decoder.word()?;
+        decoder.word()?;
+        if !in_pairs {
+            options.build_cores = decoder.word()?;
+        }
+        options.use_substitutes = decoder.boolean()?;
+        options.settings = Value::decode(decoder, context)?;
+        Ok(options)
+    }
+
+    fn encode_reply(_: &(), _: &mut Encoder<'_>, _: &Context) {}
+
+    fn decode_reply(_: &mut Decoder<'_>, _: &Context) -> Result<(), Stop> {
+        Ok(())
+    }
+}

@@ -1,0 +1,17 @@
+//! The server half: a [`Session`] that takes and gives bytes, and a [`Server`] over tokio's streams.
+//!
+//! # Order of calls
+//!
+//! [`Session::poll_accept`] until the handshake is done. Then, for each request: [`Session::poll_request`];
+//! any number of [`Session::log`]; the data that follows the request, if any
+//! ([`Session::poll_upload`], or [`Session::poll_path`] first for many paths); one [`Session::answer`] or
+//! [`Session::fail`]; and the archive behind the answer to NarFromPath with [`Session::raw`].
+
+#[cfg(feature = "tokio")]
+mod adapter;
+mod session;
+mod upload;
+
+#[cfg(feature = "tokio")]
+pub use adapter::Server;
+pub use session::{Options, Progress, Session};

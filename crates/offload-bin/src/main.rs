@@ -1,3 +1,22 @@
-//! The `offload` program.
+//! The `offload` program: a build hook for store daemons, and a command line for people.
+//!
+//! The only place that prints, exits and reads the environment.
 
-fn main() {}
+mod arguments;
+mod environment;
+mod nix_hook;
+
+use std::process::ExitCode;
+
+use arguments::Call;
+
+fn main() -> ExitCode {
+    match Call::from_process() {
+        Call::NixHook => nix_hook::run(),
+        Call::GuixHook => {
+            eprintln!("offload: guix-daemon's dialect is not spoken yet");
+            ExitCode::FAILURE
+        }
+        Call::Command(command) => command.run(),
+    }
+}

@@ -1,7 +1,18 @@
 //! Remote builds for Nix and Guix store daemons: choose a machine, copy what it lacks, build
 //! there, bring the outputs back.
+//!
+//! The rooms stand in the order in which data flows through them; see ARCHITECTURE.md.
 
+pub mod build;
+mod copy;
+pub mod failure;
+pub mod fleet;
+pub mod hook;
+pub mod job;
 pub mod link;
+pub mod local;
+pub mod log;
 pub mod machines;
+pub mod remote;
 pub mod schedule;
 pub mod slots;

@@ -1,0 +1,90 @@
+//! Who calls, told by the arguments: a daemon gives numbers, a person gives words.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// How the program was called.
+pub(crate) enum Call {
+    /// By nix-daemon: one number, its verbosity.
+    NixHook,
+    /// By guix-daemon: `SYSTEM MAX-SILENT-TIME PRINT-TRACE BUILD-TIMEOUT`.
+    GuixHook,
+    /// By a person.
+    Command(Command),
+}
+
+/// Hands builds of a store daemon to other machines, over SSH.
+///
+/// As a build hook it needs no subcommand: `build-hook = /path/to/offload` in nix.conf is enough.
+#[derive(Parser)]
+#[command(name = "offload", version, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What a person can ask for.
+#[derive(Subcommand)]
+pub(crate) enum Command {}
+
+impl Command {
+    pub(crate) fn run(self) -> ExitCode {
+        match self {}
+    }
+}
+
+impl Call {
+    /// Reads the process's arguments. Ends the process where they are a person's and wrong.
+    pub(crate) fn from_process() -> Self {
+        let arguments: Vec<String> = std::env::args_os()
+            .skip(1)
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
+        Call::of_daemon(&arguments).unwrap_or_else(|| Call::Command(CommandLine::parse().command))
+    }
+
+    fn of_daemon(arguments: &[String]) -> Option<Self> {
+        let is_number = |text: &String| text.parse::<u64>().is_ok();
+        match arguments {
+            [verbosity] if is_number(verbosity) => Some(Call::NixHook),
+            [_, silence, trace, timeout]
+                if is_number(silence) && is_number(timeout) && is_boolean(trace) =>
+            {
+                Some(Call::GuixHook)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Guix's daemon writes `1` and `0` (1.2.0) or `true` and `false`.
+fn is_boolean(text: &str) -> bool {
+    matches!(text, "0" | "1" | "true" | "false")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_daemon(line: &str) -> Option<Call> {
+        let arguments: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        Call::of_daemon(&arguments)
+    }
+
+    #[test]
+    fn a_daemon_gives_numbers_and_a_person_words() {
+        assert!(matches!(of_daemon("3"), Some(Call::NixHook)));
+        assert!(matches!(of_daemon("x86_64-linux 3600 0 0"), Some(Call::GuixHook)));
+        assert!(matches!(of_daemon("x86_64-linux 3600 true 0"), Some(Call::GuixHook)));
+        for words in ["", "demo", "3 4", "demo --keep", "a b c d", "-1"] {
+            assert!(of_daemon(words).is_none(), "{words}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        CommandLine::command().debug_assert();
+    }
+}

@@ -1,0 +1,249 @@
+//! Inputs out, outputs in. Memory is bounded whatever the sizes; hashes are checked on the way.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use nar::Dump;
+use store_path::{ContentAddress, StorePath};
+use tokio::time::Instant;
+use worker_protocol::client::{MultipleUpload, NarUpload, Ticket};
+use worker_protocol::operation::{AddMultipleToStore, AddToStoreNar, NarFromPath};
+use worker_protocol::{Error, ValidPathInfo};
+
+use crate::failure::{Failure, RemoteFailure};
+use crate::local::NixStore;
+use crate::log::{Copying, Log};
+use crate::remote::{Reader, Remote, Writer, unless_silent};
+
+/// Bytes read from an input and sent at a time.
+const CHUNK: usize = 256 << 10;
+/// How long a machine may take in nothing, or send nothing.
+const STALL: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// What is claimed of an upload's end: the replies that say that the daemon has everything.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    Nothing,
+    Together(Ticket<AddMultipleToStore>),
+    OneByOne,
+}
+
+/// Sends `missing` to the machine. The reply is not waited for where the protocol allows, so that
+/// what follows leaves in the same flight; [`confirm`] does that.
+pub(crate) async fn send(
+    remote: &mut Remote,
+    store: &NixStore,
+    missing: &BTreeSet<StorePath>,
+    log: &mut Log,
+) -> Result<Sent, Failure> {
+    if missing.is_empty() {
+        return Ok(Sent::Nothing);
+    }
+    let paths = in_order(store, missing)?;
+    let size = paths.iter().map(|path| path.info.nar_size).sum();
+    let uri = remote.uri().to_owned();
+    let mut copying = log
+        .daemon
+        .start_copying(paths.len() as u64, size, "local", &uri);
+    let together = remote
+        .client
+        .version()
+        .is_some_and(worker_protocol::Version::has_add_multiple_to_store);
+    let sent = if together {
+        let ticket = send_together(remote, store, &paths, &mut copying, log).await;
+        ticket.map(Sent::Together)
+    } else {
+        let all = send_one_by_one(remote, store, &paths, &mut copying, log).await;
+        all.map(|()| Sent::OneByOne)
+    };
+    log.daemon.stop_copying(copying);
+    sent
+}
+
+/// Waits until the machine has taken in what was sent.
+pub(crate) async fn confirm(remote: &mut Remote, sent: Sent, log: &mut Log) -> Result<(), Failure> {
+    match sent {
+        Sent::Nothing | Sent::OneByOne => Ok(()),
+        Sent::Together(ticket) => remote
+            .reply(ticket, log)
+            .await
+            .map_err(|error| error.during("copy inputs to the machine")),
+    }
+}
+
+/// References before what refers to them: a daemon registers one path after the other.
+fn in_order(
+    store: &NixStore,
+    missing: &BTreeSet<StorePath>,
+) -> Result<Vec<ValidPathInfo>, Failure> {
+    let mut infos = BTreeMap::new();
+    for path in missing {
+        infos.insert(path, store.path_info(path)?);
+    }
+    let mut ordered = Vec::with_capacity(missing.len());
+    let mut seen = BTreeSet::new();
+    for root in missing {
+        // A path is pushed twice: to be entered, and (with `true`) when its references are done.
+        let mut stack = vec![(root, false)];
+        while let Some((path, done)) = stack.pop() {
+            if done {
+                let info = infos[path].clone();
+                ordered.push(ValidPathInfo {
+                    path: path.clone(),
+                    info,
+                });
+            } else if seen.insert(path) {
+                stack.push((path, true));
+                let references = infos[path].references.iter();
+                stack.extend(
+                    references
+                        .filter(|r| missing.contains(*r))
+                        .map(|r| (r, false)),
+                );
+            }
+        }
+    }
+    Ok(ordered)
+}
+
+async fn send_together(
+    remote: &mut Remote,
+    store: &NixStore,
+    paths: &[ValidPathInfo],
+    copying: &mut Copying,
+    log: &mut Log,
+) -> Result<Ticket<AddMultipleToStore>, Failure> {
+    let operation = AddMultipleToStore {
+        repair: false,
+        dont_check_signatures: true,
+    };
+    let failed = |error: Error| RemoteFailure::from(error).during("copy inputs to the machine");
+    let mut upload = remote
+        .client
+        .upload_multiple(&operation, paths.len() as u64)
+        .await
+        .map_err(failed)?;
+    for path in paths {
+        log.daemon.start_path(
+            copying,
+            &store.store_dir().print(&path.path),
+            path.info.nar_size,
+        );
+        upload.path(path).map_err(failed)?;
+        let dump = Dump::new(store.real_path(&path.path))?;
+        send_archive(dump, &mut upload, copying, log).await?;
+        log.daemon.stop_path(copying);
+    }
+    upload
+        .finish(&mut |message| log.forward(message))
+        .await
+        .map_err(failed)
+}
+
+/// For daemons before 1.32 (nix 2.3.7), which take one path per request and ask for its data.
+async fn send_one_by_one(
+    remote: &mut Remote,
+    store: &NixStore,
+    paths: &[ValidPathInfo],
+    copying: &mut Copying,
+    log: &mut Log,
+) -> Result<(), Failure> {
+    let failed = |error: Error| RemoteFailure::from(error).during("copy inputs to the machine");
+    for path in paths {
+        log.daemon.start_path(
+            copying,
+            &store.store_dir().print(&path.path),
+            path.info.nar_size,
+        );
+        let operation = AddToStoreNar {
+            path: path.clone(),
+            repair: false,
+            dont_check_signatures: true,
+        };
+        let mut upload = remote.client.upload(&operation).await.map_err(failed)?;
+        let dump = Dump::new(store.real_path(&path.path))?;
+        send_archive(dump, &mut upload, copying, log).await?;
+        let ticket = upload
+            .finish(&mut |message| log.forward(message))
+            .await
+            .map_err(failed)?;
+        let taken = remote.reply(ticket, log).await;
+        taken.map_err(|error| error.during("copy inputs to the machine"))?;
+        log.daemon.stop_path(copying);
+    }
+    Ok(())
+}
+
+/// Either kind of upload.
+trait Upload {
+    async fn write(&mut self, data: &[u8], log: &mut Log) -> Result<(), RemoteFailure>;
+}
+
+impl Upload for MultipleUpload<'_, Reader, Writer> {
+    async fn write(&mut self, data: &[u8], log: &mut Log) -> Result<(), RemoteFailure> {
+        let heard = Cell::new(Instant::now());
+        let mut forward = |message| log.forward(message);
+        unless_silent(STALL, &heard, self.write(data, &mut forward)).await
+    }
+}
+
+impl Upload for NarUpload<'_, Reader, Writer, AddToStoreNar> {
+    async fn write(&mut self, data: &[u8], log: &mut Log) -> Result<(), RemoteFailure> {
+        let heard = Cell::new(Instant::now());
+        let mut forward = |message| log.forward(message);
+        unless_silent(STALL, &heard, self.write(data, &mut forward)).await
+    }
+}
+
+async fn send_archive(
+    mut dump: Dump,
+    upload: &mut impl Upload,
+    copying: &mut Copying,
+    log: &mut Log,
+) -> Result<(), Failure> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let length = dump.fill(&mut buffer)?;
+        if length == 0 {
+            return Ok(());
+        }
+        let written = upload.write(&buffer[..length], log).await;
+        written.map_err(|error| error.during("copy inputs to the machine"))?;
+        log.daemon.progress(copying, length as u64);
+    }
+}
+
+/// Receives the archive of an output whose request is `ticket`, straight into its final place.
+pub(crate) async fn receive(
+    remote: &mut Remote,
+    store: &NixStore,
+    ticket: Ticket<NarFromPath>,
+    promised: ValidPathInfo,
+    fixed: Option<ContentAddress>,
+    copying: &mut Copying,
+    log: &mut Log,
+) -> Result<ValidPathInfo, Failure> {
+    let action = "copy an output from the machine";
+    let path = store.store_dir().print(&promised.path);
+    log.daemon
+        .start_path(copying, &path, promised.info.nar_size);
+    remote
+        .reply(ticket, log)
+        .await
+        .map_err(|error| error.during(action))?;
+    let mut import = store.import(promised, fixed)?;
+    loop {
+        let chunk = tokio::time::timeout(STALL, remote.client.raw_chunk()).await;
+        let chunk = match chunk {
+            Ok(chunk) => chunk.map_err(RemoteFailure::from),
+            Err(_) => Err(RemoteFailure::Silent(STALL)),
+        };
+        let written = import.write(chunk.map_err(|error| error.during(action))?)?;
+        remote.client.consume(written.consumed);
+        log.daemon.progress(copying, written.consumed as u64);
+        if written.finished {
+            log.daemon.stop_path(copying);
+            return Ok(import.finish()?);
+        }
+    }
+}

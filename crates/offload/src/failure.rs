@@ -1,0 +1,129 @@
+//! Why a build did not succeed, and the one place that says what follows from it.
+
+use worker_protocol::BuildStatus;
+
+use crate::job::JobError;
+use crate::link::LinkError;
+use crate::local::{ImportError, LocalError};
+
+/// Why a build on a machine did not end in registered outputs.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The machine cannot be reached.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The machine's store daemon says something wrong, or nothing.
+    #[error("failed to {action}: {error}")]
+    Remote {
+        /// What was being done with the daemon, as a verb.
+        action: &'static str,
+        /// What came of it.
+        error: RemoteFailure,
+    },
+    /// An output is not what it should be.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// An output refers to something that it cannot know.
+    #[error(
+        "output {output} refers to {reference}, which is neither an input nor an output of the build"
+    )]
+    Reference {
+        /// The output.
+        output: String,
+        /// What it refers to.
+        reference: String,
+    },
+    /// The machine says that it has built, and has no such output.
+    #[error("the machine has built, but its store lacks the output {0}")]
+    MissingOutput(String),
+    /// A build ended without success.
+    #[error("{message}")]
+    Build {
+        /// How it ended.
+        status: BuildStatus,
+        /// What the machine says.
+        message: String,
+    },
+    /// A bound of the daemon's settings was reached.
+    #[error("build {what} for more than {seconds} s")]
+    TimedOut {
+        /// `ran`, or `printed nothing`.
+        what: &'static str,
+        /// The bound.
+        seconds: u64,
+    },
+    /// The coordinator's own store is in trouble.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// A path of the coordinator's store could not be read to the end.
+    #[error("failed to read an input: {0}")]
+    Dump(#[from] nar::DumpError),
+    /// The derivation is not one that can be built elsewhere.
+    #[error(transparent)]
+    Job(#[from] JobError),
+}
+
+/// What goes wrong in a conversation with a machine's store daemon.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteFailure {
+    /// The protocol, or the daemon's own error.
+    #[error(transparent)]
+    Protocol(#[from] worker_protocol::Error),
+    /// The daemon is there, and silent.
+    #[error("no answer within {} s", .0.as_secs())]
+    Silent(std::time::Duration),
+}
+
+/// What follows from a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consequence {
+    /// Another machine may do better.
+    TryAnother,
+    /// The build fails, here and everywhere, until its derivation changes.
+    Permanent,
+    /// The build was given up for the time that it took.
+    TimedOut,
+    /// The coordinator is at fault: no machine would do better.
+    GiveUp,
+}
+
+impl Failure {
+    /// What follows.
+    ///
+    /// Only the builder's own verdict on the derivation is permanent. What a machine's daemon
+    /// gives up for reasons of its own (no disk space, killed, a hook of its own that failed) may
+    /// well succeed elsewhere.
+    #[must_use]
+    pub fn consequence(&self) -> Consequence {
+        match self {
+            Failure::Link(_)
+            | Failure::Remote { .. }
+            | Failure::Import(_)
+            | Failure::Reference { .. }
+            | Failure::MissingOutput(_) => Consequence::TryAnother,
+            Failure::Build { status, .. } => match status {
+                BuildStatus::PermanentFailure
+                | BuildStatus::InputRejected
+                | BuildStatus::OutputRejected
+                | BuildStatus::CachedFailure
+                | BuildStatus::LogLimitExceeded
+                | BuildStatus::NotDeterministic
+                | BuildStatus::HashMismatch => Consequence::Permanent,
+                BuildStatus::TimedOut => Consequence::TimedOut,
+                _ => Consequence::TryAnother,
+            },
+            Failure::TimedOut { .. } => Consequence::TimedOut,
+            Failure::Local(_) | Failure::Dump(_) | Failure::Job(_) => Consequence::GiveUp,
+        }
+    }
+}
+
+impl RemoteFailure {
+    /// Names what was being done.
+    pub(crate) fn during(self, action: &'static str) -> Failure {
+        Failure::Remote {
+            action,
+            error: self,
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! One build as the core takes it: nothing in it says who asked for it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use derivation::{Derivation, Kind};
+use store_path::{ContentAddress, StoreDir, StorePath};
+use worker_protocol::wire::Text;
+use worker_protocol::{BasicDerivation, BasicOutput};
+
+/// A build.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// The `.drv` file.
+    pub path: StorePath,
+    /// What the machine's daemon is sent.
+    pub derivation: BasicDerivation,
+    /// Every path that the build may read: the whole closure of its inputs.
+    pub inputs: BTreeSet<StorePath>,
+    /// All of its outputs.
+    pub outputs: Vec<JobOutput>,
+    /// Names of those outputs that are wanted.
+    pub wanted: BTreeSet<String>,
+    /// How long it may take.
+    pub limits: Limits,
+}
+
+/// One output of a [`Job`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobOutput {
+    /// `out`.
+    pub name: String,
+    /// Where it will lie.
+    pub path: StorePath,
+    /// What its content must be, where the derivation says so.
+    pub fixed: Option<ContentAddress>,
+}
+
+/// How long a build may take. `None` is for ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Without printing anything.
+    pub silence: Option<Duration>,
+    /// Altogether.
+    pub time: Option<Duration>,
+    /// Whether the machine may fetch inputs from its own substituters.
+    pub use_substitutes: bool,
+}
+
+/// Why a derivation cannot be built elsewhere.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum JobError {
+    /// It does not parse.
+    #[error("failed to parse {path}: {error}")]
+    Derivation {
+        /// The `.drv` file.
+        path: String,
+        /// What is wrong, and where.
+        error: derivation::Error,
+    },
+    /// Its outputs' paths are not known before they are built.
+    #[error(
+        "derivation has outputs whose paths are not known before they are built, which is not yet offloaded: {0}"
+    )]
+    UnknownOutputs(String),
+    /// An output is wanted that it does not have.
+    #[error("derivation {path} has no output {wanted:?}")]
+    NoSuchOutput {
+        /// The `.drv` file.
+        path: String,
+        /// The name or path that was asked for.
+        wanted: String,
+    },
+    /// A path that is none.
+    #[error("{text:?} is not a path in the store {}: {error}", store_dir.as_str())]
+    Path {
+        /// What should have been a store path.
+        text: String,
+        /// The store.
+        store_dir: StoreDir,
+        /// What is wrong with it.
+        error: store_path::PathError,
+    },
+}
+
+/// Parses a full path of `store_dir`.
+pub(crate) fn parse_path(store_dir: &StoreDir, text: &str) -> Result<StorePath, JobError> {
+    store_dir.parse(text).map_err(|error| JobError::Path {
+        text: text.to_owned(),
+        store_dir: store_dir.clone(),
+        error,
+    })
+}
+
+impl Job {
+    /// A job from the text of the `.drv` file at `path`, the closure of its inputs, and what is
+    /// wanted: output names, or output paths (which nix 2.3.7 gives).
+    ///
+    /// # Errors
+    /// When the derivation does not parse, is of a kind that is not offloaded, or lacks a wanted
+    /// output.
+    pub fn new(
+        store_dir: &StoreDir,
+        path: StorePath,
+        text: &[u8],
+        inputs: BTreeSet<StorePath>,
+        wanted: &[String],
+        limits: Limits,
+    ) -> Result<Self, JobError> {
+        let full = || store_dir.print(&path);
+        let derivation =
+            Derivation::parse(store_dir, text).map_err(|error| JobError::Derivation {
+                path: full(),
+                error,
+            })?;
+        let outputs = outputs(&derivation).ok_or_else(|| JobError::UnknownOutputs(full()))?;
+        let wanted = wanted
+            .iter()
+            .map(|wanted| {
+                outputs
+                    .iter()
+                    .find(|output| {
+                        output.name == *wanted || store_dir.print(&output.path) == *wanted
+                    })
+                    .map(|output| output.name.clone())
+                    .ok_or_else(|| JobError::NoSuchOutput {
+                        path: full(),
+                        wanted: wanted.clone(),
+                    })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Job {
+            derivation: basic(store_dir, &derivation, inputs.clone()),
+            path,
+            inputs,
+            outputs,
+            wanted,
+            limits,
+        })
+    }
+
+    /// The output at `path`, if it is one of this build's.
+    #[must_use]
+    pub fn output_at(&self, path: &StorePath) -> Option<&JobOutput> {
+        self.outputs.iter().find(|output| output.path == *path)
+    }
+}
+
+/// All outputs, if all of their paths are known.
+fn outputs(derivation: &Derivation<'_>) -> Option<Vec<JobOutput>> {
+    if !matches!(derivation.kind(), Ok(Kind::InputAddressed | Kind::Fixed)) {
+        return None;
+    }
+    let fixed = derivation.fixed_output().map(|fixed| fixed.address);
+    derivation
+        .outputs
+        .iter()
+        .map(|(name, output)| {
+            Some(JobOutput {
+                name: name.to_string(),
+                path: output.path()?.to_owned(),
+                fixed,
+            })
+        })
+        .collect()
+}
+
+/// The derivation as operation 36 sends it: without input derivations, whose outputs stand among
+/// the inputs.
+fn basic(
+    store_dir: &StoreDir,
+    derivation: &Derivation<'_>,
+    inputs: BTreeSet<StorePath>,
+) -> BasicDerivation {
+    let text = |bytes: &[u8]| Text::from(bytes);
+    BasicDerivation {
+        outputs: derivation
+            .outputs
+            .iter()
+            .map(|(name, output)| {
+                let fields = output.fields(store_dir);
+                let output = BasicOutput {
+                    path: fields.path.into(),
+                    hash_algorithm: fields.hash_algorithm.into(),
+                    hash: fields.hash.into(),
+                };
+                (Text::from(name.as_ref()), output)
+            })
+            .collect(),
+        input_sources: inputs,
+        platform: Text::from(derivation.system.as_ref()),
+        builder: text(&derivation.builder),
+        arguments: derivation
+            .arguments
+            .iter()
+            .map(|argument| text(argument))
+            .collect(),
+        environment: derivation
+            .environment
+            .iter()
+            .map(|(name, value)| (text(name), text(value)))
+            .collect(),
+    }
+}

@@ -1,0 +1,309 @@
+//! Nix's SQLite database: what is valid, and registering what was brought in.
+//!
+//! Direct access, because every way through a daemon waits for the output locks that the daemon
+//! which called us holds. Schema version 10 is what nix 2.3.7, 2.8.0, 2.26.3 and 2.34.8 all have.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use store_path::{ContentAddress, Hash, HashFormat, StoreDir, StorePath};
+use worker_protocol::{NarHash, PathInfo, ValidPathInfo, wire::Text};
+
+/// The schema version that this file knows, as it stands in `STATE/db/schema`.
+const SCHEMA: &str = "10";
+/// How long another writer is waited for.
+const BUSY: Duration = Duration::from_secs(60);
+
+/// Why the store's database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// SQLite failed.
+    #[error("failed to {action} in {}: {source}", path.display())]
+    Sqlite {
+        /// What was being done.
+        action: &'static str,
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The schema's version is not one that is known.
+    #[error("database schema is version {found:?} and only {SCHEMA} is known: {}", path.display())]
+    Schema {
+        /// The file that says so.
+        path: PathBuf,
+        /// What it says; empty if it cannot be read.
+        found: String,
+    },
+    /// A row holds something that is not valid.
+    #[error("{column} of {store_path} in {} is not valid: {text:?}", path.display())]
+    Row {
+        /// The database.
+        path: PathBuf,
+        /// Which path's row.
+        store_path: String,
+        /// Which column.
+        column: &'static str,
+        /// What it holds.
+        text: String,
+    },
+    /// Something to be registered refers to a path that is not valid here.
+    #[error("failed to register {referrer}: it refers to {reference}, which is not valid here")]
+    Reference {
+        /// The path to be registered.
+        referrer: String,
+        /// What it refers to.
+        reference: String,
+    },
+}
+
+/// An open database. See the module's text.
+#[derive(Debug)]
+pub struct Database {
+    connection: Connection,
+    path: PathBuf,
+    store_dir: StoreDir,
+}
+
+impl Database {
+    /// Opens `STATE/db/db.sqlite` after checking the schema's version.
+    ///
+    /// # Errors
+    /// When it is missing, or of another version.
+    pub fn open(state_dir: &Path, store_dir: StoreDir) -> Result<Self, DatabaseError> {
+        let schema = state_dir.join("db/schema");
+        let found = std::fs::read_to_string(&schema).unwrap_or_default();
+        if found.trim() != SCHEMA {
+            return Err(DatabaseError::Schema {
+                path: schema,
+                found: found.trim().to_owned(),
+            });
+        }
+        let path = state_dir.join("db/db.sqlite");
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
+            connection.busy_timeout(BUSY)?;
+            // As Nix sets it up: in WAL mode this loses no transaction but to a power cut.
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            Ok(connection)
+        });
+        match opened {
+            Ok(connection) => Ok(Database {
+                connection,
+                path,
+                store_dir,
+            }),
+            Err(source) => Err(DatabaseError::Sqlite {
+                action: "open the database",
+                path,
+                source,
+            }),
+        }
+    }
+
+    /// What is known of `path`, or `None` if it is not valid.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or holds nonsense.
+    pub fn path_info(&self, path: &StorePath) -> Result<Option<PathInfo>, DatabaseError> {
+        let full = self.store_dir.print(path);
+        let Some((id, row)) = self
+            .read_row(&full)
+            .map_err(|source| self.failed("look up a path", source))?
+        else {
+            return Ok(None);
+        };
+        let references = self
+            .read_references(id)
+            .map_err(|source| self.failed("look up references", source))?;
+        let wrong = |column, text: &str| DatabaseError::Row {
+            path: self.path.clone(),
+            store_path: full.clone(),
+            column,
+            text: text.to_owned(),
+        };
+        let parse = |column, text: &str| {
+            let parsed = self.store_dir.parse(text);
+            parsed.map_err(|_| wrong(column, text))
+        };
+        Ok(Some(PathInfo {
+            deriver: match row.deriver.as_deref() {
+                None | Some("") => None,
+                Some(text) => Some(parse("deriver", text)?),
+            },
+            nar_hash: Hash::parse(&row.hash, None)
+                .map(NarHash)
+                .map_err(|_| wrong("hash", &row.hash))?,
+            references: references
+                .iter()
+                .map(|text| parse("reference", text))
+                .collect::<Result<_, _>>()?,
+            registration_time: row.registration_time,
+            nar_size: row.nar_size,
+            ultimate: row.ultimate,
+            signatures: row.signatures.split_whitespace().map(Text::from).collect(),
+            content_address: match row.content_address.as_str() {
+                "" => None,
+                text => Some(text.parse().map_err(|_| wrong("ca", text))?),
+            },
+        }))
+    }
+
+    fn read_row(&self, full: &str) -> rusqlite::Result<Option<(i64, Row)>> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT id, hash, registrationTime, deriver, narSize, ultimate, sigs, ca \
+             FROM ValidPaths WHERE path = ?1",
+        )?;
+        select
+            .query_row([full], |row| {
+                let read = Row {
+                    hash: row.get(1)?,
+                    registration_time: row.get(2)?,
+                    deriver: row.get(3)?,
+                    nar_size: row.get::<_, Option<u64>>(4)?.unwrap_or(0),
+                    ultimate: row.get::<_, Option<i64>>(5)? == Some(1),
+                    signatures: row.get::<_, Option<String>>(6)?.unwrap_or_default(),
+                    content_address: row.get::<_, Option<String>>(7)?.unwrap_or_default(),
+                };
+                Ok((row.get(0)?, read))
+            })
+            .optional()
+    }
+
+    fn read_references(&self, id: i64) -> rusqlite::Result<Vec<String>> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT path FROM Refs JOIN ValidPaths ON reference = id WHERE referrer = ?1",
+        )?;
+        select.query_map([id], |row| row.get(0))?.collect()
+    }
+
+    /// Registers `paths` as valid, all or none. They may refer to each other, and to what is
+    /// valid already. One that is valid already stays as it is.
+    ///
+    /// # Errors
+    /// When a reference is not valid, or the database cannot be written; nothing is registered.
+    pub fn register(&mut self, paths: &[ValidPathInfo]) -> Result<(), DatabaseError> {
+        let path = self.path.clone();
+        let store_dir = self.store_dir.clone();
+        let failed = |source| DatabaseError::Sqlite {
+            action: "register outputs",
+            path: path.clone(),
+            source,
+        };
+        let transaction = self
+            .connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(failed)?;
+        for info in paths {
+            insert_path(&transaction, &store_dir, info).map_err(failed)?;
+        }
+        for info in paths {
+            for reference in &info.info.references {
+                let (referrer, reference) =
+                    (store_dir.print(&info.path), store_dir.print(reference));
+                let inserted =
+                    insert_reference(&transaction, &referrer, &reference).map_err(failed)?;
+                if !inserted {
+                    return Err(DatabaseError::Reference {
+                        referrer,
+                        reference,
+                    });
+                }
+            }
+        }
+        transaction.commit().map_err(failed)
+    }
+
+    fn failed(&self, action: &'static str, source: rusqlite::Error) -> DatabaseError {
+        DatabaseError::Sqlite {
+            action,
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+/// The columns of one row of ValidPaths.
+struct Row {
+    hash: String,
+    registration_time: u64,
+    deriver: Option<String>,
+    nar_size: u64,
+    ultimate: bool,
+    signatures: String,
+    content_address: String,
+}
+
+/// What is absent is NULL, as when stock Nix registers; `ultimate` too, as we built nothing here.
+fn insert_path(
+    connection: &Connection,
+    store_dir: &StoreDir,
+    valid: &ValidPathInfo,
+) -> rusqlite::Result<()> {
+    let info = &valid.info;
+    let signatures: Vec<_> = info
+        .signatures
+        .iter()
+        .map(|text| text.to_string_lossy())
+        .collect();
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO ValidPaths (path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca) \
+         VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6, ?7) ON CONFLICT (path) DO NOTHING",
+    )?;
+    insert.execute(params![
+        store_dir.print(&valid.path),
+        info.nar_hash.0.print(HashFormat::Base16),
+        info.registration_time,
+        info.deriver
+            .as_ref()
+            .map(|deriver| store_dir.print(deriver)),
+        info.nar_size,
+        (!signatures.is_empty()).then(|| signatures.join(" ")),
+        info.content_address.as_ref().map(ContentAddress::to_string),
+    ])?;
+    Ok(())
+}
+
+/// Whether both paths are valid, so that the reference stands now.
+fn insert_reference(
+    connection: &Connection,
+    referrer: &str,
+    reference: &str,
+) -> rusqlite::Result<bool> {
+    let id = |path: &str| {
+        connection
+            .prepare_cached("SELECT id FROM ValidPaths WHERE path = ?1")?
+            .query_row([path], |row| row.get::<_, i64>(0))
+            .optional()
+    };
+    let (Some(referrer), Some(reference)) = (id(referrer)?, id(reference)?) else {
+        return Ok(false);
+    };
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO Refs (referrer, reference) VALUES (?1, ?2)")?
+        .execute([referrer, reference])?;
+    Ok(true)
+}
+
+/// What valid paths a set of paths has, a convenience over [`Database::path_info`].
+impl Database {
+    /// Those of `paths` that are valid.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn valid(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>, DatabaseError> {
+        let mut valid = BTreeSet::new();
+        for path in paths {
+            let row = self
+                .read_row(&self.store_dir.print(path))
+                .map_err(|source| self.failed("look up a path", source))?;
+            if row.is_some() {
+                valid.insert(path.clone());
+            }
+        }
+        Ok(valid)
+    }
+}

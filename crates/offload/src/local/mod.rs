@@ -1,0 +1,12 @@
+//! The coordinator's own store: what is known of its paths, their files, and how outputs are
+//! brought in although the daemon that called us holds the locks on them.
+
+mod database;
+mod import;
+mod location;
+mod nix;
+
+pub use database::{Database, DatabaseError};
+pub use import::{Import, ImportError};
+pub use location::{LocationError, StoreDirectories, StoreLocation};
+pub use nix::{LocalError, NixStore};

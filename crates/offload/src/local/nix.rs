@@ -1,0 +1,142 @@
+//! A Nix store on this host, beside the daemon that serves it.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+
+use store_path::{ContentAddress, StoreDir, StorePath};
+use worker_protocol::{PathInfo, ValidPathInfo};
+
+use super::{Database, DatabaseError, Import, ImportError, StoreLocation};
+
+/// Largest `.drv` file that is read, in bytes; the largest seen in use are some tens of MiB.
+const MAX_DERIVATION: u64 = 256 << 20;
+
+/// Why the coordinator's own store cannot be used. No machine is to blame.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The store directory cannot be opened, or a file in it cannot be read.
+    #[error("failed to read {}: {source}", path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A derivation file beyond all reason.
+    #[error("derivation is larger than {MAX_DERIVATION} bytes: {}", .0.display())]
+    TooLarge(PathBuf),
+    /// The daemon named an input that is not valid.
+    #[error("input is not valid in the local store: {0}")]
+    NotValid(String),
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct NixStore {
+    location: StoreLocation,
+    directory: File,
+    database: Database,
+}
+
+impl NixStore {
+    /// Opens the store's directory and its database.
+    ///
+    /// # Errors
+    /// When one of them is missing, or the database is of an unknown version.
+    pub fn open(location: StoreLocation) -> Result<Self, LocalError> {
+        let directory =
+            File::open(&location.real_store_dir).map_err(|source| LocalError::Read {
+                path: location.real_store_dir.clone(),
+                source,
+            })?;
+        let database = Database::open(&location.state_dir, location.store_dir.clone())?;
+        Ok(NixStore {
+            location,
+            directory,
+            database,
+        })
+    }
+
+    /// The directory that this store's paths name.
+    #[must_use]
+    pub fn store_dir(&self) -> &StoreDir {
+        &self.location.store_dir
+    }
+
+    /// Where the files of `path` are.
+    #[must_use]
+    pub fn real_path(&self, path: &StorePath) -> PathBuf {
+        self.location.real_store_dir.join(path.base_name())
+    }
+
+    /// What is known of a path that must be valid.
+    ///
+    /// # Errors
+    /// When it is not, or the database cannot be read.
+    pub fn path_info(&self, path: &StorePath) -> Result<PathInfo, LocalError> {
+        self.database
+            .path_info(path)?
+            .ok_or_else(|| LocalError::NotValid(self.store_dir().print(path)))
+    }
+
+    /// Those of `paths` that are valid.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn valid(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>, LocalError> {
+        Ok(self.database.valid(paths)?)
+    }
+
+    /// The bytes of a `.drv` file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is unreasonably large.
+    pub fn read_derivation(&self, path: &StorePath) -> Result<Vec<u8>, LocalError> {
+        let file = self.real_path(path);
+        let failed = |source| LocalError::Read {
+            path: file.clone(),
+            source,
+        };
+        let mut bytes = Vec::new();
+        File::open(&file)
+            .map_err(failed)?
+            .take(MAX_DERIVATION + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        if bytes.len() as u64 > MAX_DERIVATION {
+            return Err(LocalError::TooLarge(file));
+        }
+        Ok(bytes)
+    }
+
+    /// Begins to bring in a path that a machine has described. `fixed` is what its derivation
+    /// says of the content, if it says anything.
+    ///
+    /// # Errors
+    /// When what stands at its place cannot be removed.
+    pub fn import(
+        &self,
+        promised: ValidPathInfo,
+        fixed: Option<ContentAddress>,
+    ) -> Result<Import, ImportError> {
+        Import::begin(
+            &self.directory,
+            &self.location.real_store_dir,
+            promised,
+            fixed,
+        )
+    }
+
+    /// Registers paths that were brought in, all or none.
+    ///
+    /// # Errors
+    /// When one refers to a path that is not valid, or the database cannot be written.
+    pub fn register(&mut self, paths: &[ValidPathInfo]) -> Result<(), LocalError> {
+        Ok(self.database.register(paths)?)
+    }
+}

@@ -1,0 +1,200 @@
+//! The pair that all tests share, and what is asked of it again and again.
+
+use std::{
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_json::Value;
+use testbed::{Host, HostOptions, Mount, Output, Pair, PairOptions, StoreDaemon};
+
+/// Where nix-bin 2.8.0 of Debian has its own hook.
+pub(crate) const STOCK_HOOK: &str = "/usr/libexec/nix/build-remote";
+
+/// How long a process may outlive its build. A daemon takes about a second to end a build that nobody waits for.
+const GONE_WITHIN: Duration = Duration::from_secs(20);
+
+/// `Err` where the tests run with the distribution's own hook, for tests of what only ours does.
+pub(crate) fn ours() -> Result<(), &'static str> {
+    match std::env::var("OFFLOAD_TEST_HOOK") {
+        Ok(hook) if hook == "stock" => Err("runs with the distribution's own hook"),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) struct Bed {
+    pub(crate) pair: Pair,
+}
+
+/// The bed, with the builder's line as the only machine. Tests take turns: they look at all processes, and change the
+/// machine file.
+pub(crate) fn bed() -> MutexGuard<'static, Bed> {
+    static BED: LazyLock<Mutex<Bed>> = LazyLock::new(|| Mutex::new(Bed { pair: start() }));
+    let bed = BED.lock().unwrap_or_else(PoisonError::into_inner);
+    bed.use_machines(&[bed.pair.machine_line().to_string()]);
+    bed
+}
+
+fn start() -> Pair {
+    let hook = if ours().is_ok() {
+        "/opt/offload"
+    } else {
+        STOCK_HOOK
+    };
+    let coordinator = HostOptions {
+        nix_conf: vec![
+            "max-jobs = 0".into(),
+            "builders = @/etc/nix/machines".into(),
+            format!("build-hook = {hook}"),
+        ],
+        mounts: vec![Mount::new(env!("CARGO_BIN_EXE_offload"), "/opt/offload")],
+        ..HostOptions::default()
+    };
+    let without_store = HostOptions {
+        store: StoreDaemon::Absent,
+        ..HostOptions::default()
+    };
+    let options = PairOptions {
+        coordinator,
+        extra_builders: vec![HostOptions::default(), without_store],
+        ..PairOptions::default()
+    };
+    Pair::start(options).unwrap_or_else(|error| panic!("the bed starts: {error}"))
+}
+
+/// A derivation in the Nix language whose builder is `/bin/sh -c SCRIPT`; `attributes` are more of its attributes.
+pub(crate) fn derivation(name: &str, script: &str, attributes: &str) -> String {
+    format!(
+        "derivation {{ name = \"{name}\"; system = builtins.currentSystem; builder = \"/bin/sh\"; \
+         PATH = \"/usr/bin:/bin\"; args = [ \"-c\" ''{script}'' ]; {attributes} }}"
+    )
+}
+
+impl Bed {
+    pub(crate) fn hosts(&self) -> [&Host; 2] {
+        [&self.pair.coordinator, &self.pair.builder]
+    }
+
+    /// The index of the extra builder that is as good as the first.
+    pub(crate) const SECOND: usize = 0;
+
+    /// The index of the extra builder without a store daemon.
+    pub(crate) const WITHOUT_STORE: usize = 1;
+
+    /// From now on these lines are all of `/etc/nix/machines`.
+    pub(crate) fn use_machines(&self, lines: &[String]) {
+        self.pair
+            .coordinator
+            .write_file("/etc/nix/machines", lines.join("\n") + "\n")
+            .expect("the file is written");
+    }
+
+    /// Runs `nix-build` on the coordinator.
+    pub(crate) fn build(&self, expression: &str, arguments: &[&str]) -> Output {
+        let command = [&["nix-build", "--no-out-link", "-E", expression], arguments].concat();
+        self.pair
+            .coordinator
+            .exec(&command)
+            .unwrap_or_else(|error| panic!("{error}\n{}", self.logs()))
+    }
+
+    /// As [`build`](Bed::build) for what has to succeed; returns the output paths.
+    pub(crate) fn built(&self, expression: &str) -> Vec<String> {
+        let output = self.build(expression, &[]);
+        assert!(
+            output.status.success(),
+            "{}\n{}",
+            output.stderr,
+            self.logs()
+        );
+        output.stdout.lines().map(str::to_owned).collect()
+    }
+
+    pub(crate) fn logs(&self) -> String {
+        self.hosts().map(Host::logs).concat()
+    }
+
+    /// How much the coordinator's daemon has written by now; for [`said_since`](Bed::said_since).
+    pub(crate) fn mark(&self) -> usize {
+        self.pair
+            .coordinator
+            .read_file("/var/log/nix-daemon.log")
+            .map_or(0, |log| log.len())
+    }
+
+    /// What a person can read about a build that began after `mark`: the client's standard error and the daemon's.
+    pub(crate) fn said_since(&self, mark: usize, output: &Output) -> String {
+        let log = self
+            .pair
+            .coordinator
+            .read_file("/var/log/nix-daemon.log")
+            .expect("the daemon has a log");
+        format!("{}{}", output.stderr, &log[mark..])
+    }
+
+    /// What the store of `host` says of a valid path.
+    pub(crate) fn path_info(&self, host: &Host, path: &str) -> Value {
+        let json = host
+            .run(&["nix", "path-info", "--json", path])
+            .unwrap_or_else(|error| panic!("{error}"));
+        let mut infos: Value = serde_json::from_str(&json).expect("it is JSON");
+        infos[0].take()
+    }
+
+    /// Asserts that the path is valid on both sides with the same facts.
+    pub(crate) fn assert_same_on_both(&self, path: &str) {
+        let [coordinators, builders] = self.hosts().map(|host| self.path_info(host, path));
+        for fact in ["narHash", "narSize", "references", "deriver", "ca"] {
+            assert_eq!(coordinators[fact], builders[fact], "{fact} of {path}");
+        }
+        assert!(coordinators["deriver"].is_string(), "{coordinators}");
+        // "Built here" is what only the builder may say.
+        assert_eq!(
+            (&coordinators["ultimate"], &builders["ultimate"]),
+            (&Value::Null, &Value::Bool(true)),
+            "{path}"
+        );
+    }
+
+    /// Asserts that no build left anything: no process, no held slot, no store path that is not what its row says.
+    pub(crate) fn assert_clean(&self) {
+        self.assert_idle();
+        for host in self.hosts() {
+            let verified = host
+                .exec(&["nix-store", "--verify", "--check-contents"])
+                .expect("it ends");
+            assert!(
+                verified.status.success(),
+                "{}: {}",
+                host.name(),
+                verified.stderr
+            );
+            let said = verified.stdout + &verified.stderr;
+            let complaints: Vec<_> = said.lines().filter(|line| !is_progress(line)).collect();
+            assert!(complaints.is_empty(), "{}: {complaints:#?}", host.name());
+        }
+    }
+
+    /// Asserts that no process of a build is left on any host, and no slot is held.
+    pub(crate) fn assert_idle(&self) {
+        for host in std::iter::once(&self.pair.coordinator).chain(self.pair.builders()) {
+            let strays = host
+                .strays_after(GONE_WITHIN)
+                .expect("processes can be listed");
+            assert!(strays.is_empty(), "left on {}: {strays:#?}", host.name());
+        }
+        let held = self
+            .pair
+            .coordinator
+            .held_locks("/nix/var/nix/current-load")
+            .expect("locks can be tried");
+        assert!(held.is_empty(), "{held:?}");
+    }
+}
+
+fn is_progress(line: &str) -> bool {
+    matches!(
+        line,
+        "reading the Nix store..." | "checking path existence..." | "checking hashes..."
+    ) || line.starts_with("checking contents of ")
+}

@@ -1,0 +1,382 @@
+//! Builds that succeed. Each is made twice, under two names, because a word too many or too few on a connection shows
+//! only when the connection, or the daemon behind it, is used again.
+
+use crate::bed::{Bed, bed, derivation};
+
+/// Builds what `expression` makes of two names, checks what came of each, and that nothing is left over.
+fn twice(expression: impl Fn(&str) -> String, check: impl Fn(&Bed, &str, &[String])) {
+    let bed = bed();
+    for round in ["first", "second"] {
+        let paths = bed.built(&expression(round));
+        for path in &paths {
+            bed.assert_same_on_both(path);
+        }
+        check(&bed, round, &paths);
+    }
+    bed.assert_clean();
+}
+
+fn read(bed: &Bed, path: &str) -> String {
+    bed.pair
+        .coordinator
+        .read_file(path)
+        .expect("the output is there")
+}
+
+/// Names relative to the tree's top, types, modes, sizes, link targets, times, owners, sorted.
+fn listing(host: &testbed::Host, path: &str) -> String {
+    let find = format!("find {path} -printf '%P|%y|%m|%s|%l|%T@|%U:%G\\n' | LC_ALL=C sort");
+    host.run(&["sh", "-c", &find])
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn trivial() {
+    testbed::require!();
+    twice(
+        |round| {
+            derivation(
+                &format!("trivial-{round}"),
+                &format!("echo {round} > $out"),
+                "",
+            )
+        },
+        |bed, round, paths| {
+            assert_eq!(read(bed, &paths[0]), format!("{round}\n"));
+            let info = bed.path_info(&bed.pair.coordinator, &paths[0]);
+            assert!(
+                info["deriver"]
+                    .as_str()
+                    .is_some_and(|drv| drv.ends_with(&format!("-trivial-{round}.drv")))
+            );
+            assert_eq!(
+                (&info["narSize"], &info["references"]),
+                (&120.into(), &serde_json::json!([]))
+            );
+        },
+    );
+}
+
+#[test]
+fn three_inputs_that_the_builder_lacks() {
+    testbed::require!();
+    let sources = |round: &str| {
+        format!(
+            "srcs = map (n: builtins.toFile \"source-{round}-${{n}}\" \"{round} ${{n}}\n\") [ \"1\" \"2\" \"3\" ];"
+        )
+    };
+    twice(
+        |round| {
+            derivation(
+                &format!("inputs-{round}"),
+                "cat $srcs > $out; echo $srcs >> $out",
+                &sources(round),
+            )
+        },
+        |bed, round, paths| {
+            let content = read(bed, &paths[0]);
+            assert!(
+                content.starts_with(&format!("{round} 1\n{round} 2\n{round} 3\n/nix/store/")),
+                "{content}"
+            );
+            let inputs: Vec<_> = content
+                .lines()
+                .nth(3)
+                .expect("the line of paths")
+                .split(' ')
+                .collect();
+            let info = bed.path_info(&bed.pair.coordinator, &paths[0]);
+            let mut references: Vec<_> = info["references"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|path| path.as_str().unwrap())
+                .collect();
+            references.sort_by_key(|path| inputs.iter().position(|input| input == path));
+            assert_eq!(references, inputs);
+            for input in inputs {
+                bed.pair
+                    .builder
+                    .run(&["nix-store", "--check-validity", input])
+                    .unwrap();
+            }
+        },
+    );
+}
+
+#[test]
+fn two_outputs_one_of_which_refers_to_the_other() {
+    testbed::require!();
+    let script =
+        "mkdir $out $dev; echo $out > $out/self; echo $out > $dev/out; ln -s $out/self $dev/link";
+    twice(
+        |round| {
+            let both = derivation(
+                &format!("outputs-{round}"),
+                script,
+                "outputs = [ \"out\" \"dev\" ];",
+            );
+            format!("let both = {both}; in [ both.out both.dev ]")
+        },
+        |bed, _, paths| {
+            let [out, dev] = paths else {
+                panic!("{paths:?}")
+            };
+            assert_eq!(read(bed, &format!("{dev}/out")), format!("{out}\n"));
+            for path in [out, dev] {
+                let info = bed.path_info(&bed.pair.coordinator, path);
+                assert_eq!(info["references"], serde_json::json!([out]), "{path}");
+            }
+        },
+    );
+}
+
+#[test]
+fn one_output_of_two_is_wanted() {
+    testbed::require!();
+    twice(
+        |round| {
+            let name = format!("one-output-{round}");
+            format!(
+                "({}).dev",
+                derivation(
+                    &name,
+                    "echo > $out; echo $name > $dev",
+                    "outputs = [ \"out\" \"dev\" ];"
+                )
+            )
+        },
+        |bed, round, paths| assert_eq!(read(bed, &paths[0]), format!("one-output-{round}\n")),
+    );
+}
+
+#[test]
+fn fixed_output_flat() {
+    testbed::require!();
+    for algorithm in ["sha256", "sha1"] {
+        twice(
+            |round| {
+                let content = format!("flat {algorithm} {round}");
+                let attributes = format!(
+                    "outputHashMode = \"flat\"; outputHashAlgo = \"{algorithm}\"; \
+                     outputHash = builtins.hashString \"{algorithm}\" \"{content}\";"
+                );
+                derivation(
+                    &format!("flat-{algorithm}-{round}"),
+                    &format!("printf '%s' '{content}' > $out"),
+                    &attributes,
+                )
+            },
+            |bed, round, paths| {
+                assert_eq!(read(bed, &paths[0]), format!("flat {algorithm} {round}"));
+                let info = bed.path_info(&bed.pair.coordinator, &paths[0]);
+                assert!(
+                    info["ca"]
+                        .as_str()
+                        .unwrap()
+                        .starts_with(&format!("fixed:{algorithm}:")),
+                    "{info}"
+                );
+            },
+        );
+    }
+}
+
+#[test]
+fn fixed_output_recursive() {
+    testbed::require!();
+    let script = |round: &str, top: &str| {
+        format!("mkdir {top}; echo {round} > {top}/file; ln -s file {top}/link")
+    };
+    let hash = |round: &str| {
+        let bed = bed();
+        let make = format!(
+            "{} && nix-hash --type sha256 --base32 tree-{round}",
+            script(round, &format!("tree-{round}"))
+        );
+        bed.pair
+            .coordinator
+            .run(&["sh", "-c", &make])
+            .unwrap()
+            .trim()
+            .to_owned()
+    };
+    let hashes = ["first", "second"].map(hash);
+    twice(
+        |round| {
+            let hash = &hashes[usize::from(round == "second")];
+            let attributes = format!(
+                "outputHashMode = \"recursive\"; outputHashAlgo = \"sha256\"; outputHash = \"{hash}\";"
+            );
+            derivation(
+                &format!("recursive-{round}"),
+                &script(round, "$out"),
+                &attributes,
+            )
+        },
+        |bed, round, paths| {
+            assert_eq!(
+                read(bed, &format!("{}/file", paths[0])),
+                format!("{round}\n")
+            );
+            let info = bed.path_info(&bed.pair.coordinator, &paths[0]);
+            assert!(
+                info["ca"].as_str().unwrap().starts_with("fixed:r:sha256:"),
+                "{info}"
+            );
+        },
+    );
+}
+
+#[test]
+fn a_chain_of_five() {
+    testbed::require!();
+    twice(
+        |round| {
+            let link = derivation(
+                &format!("chain-{round}-${{toString i}}"),
+                "test -z \"$before\" || cat $before > $out; echo $before $i >> $out",
+                "inherit before; i = toString i;",
+            );
+            format!("builtins.foldl' (before: i: {link}) \"\" [ 1 2 3 4 5 ]")
+        },
+        |bed, _, paths| {
+            let closure = bed
+                .pair
+                .coordinator
+                .run(&["nix-store", "--query", "--requisites", &paths[0]])
+                .unwrap();
+            assert_eq!(closure.lines().count(), 5, "{closure}");
+            for path in closure.lines() {
+                bed.assert_same_on_both(path);
+            }
+            let content = read(bed, &paths[0]);
+            let last_words: Vec<_> = content
+                .lines()
+                .filter_map(|line| line.split(' ').next_back())
+                .collect();
+            assert_eq!(last_words, ["1", "2", "3", "4", "5"]);
+        },
+    );
+}
+
+#[test]
+fn a_tree_of_every_kind_of_node() {
+    testbed::require!();
+    let script = r#"
+        mkdir -p $out/bin $out/empty $out/deep/er/than/this
+        printf '#!/bin/sh\necho runs\n' > $out/bin/program; chmod 755 $out/bin/program
+        ln -s program $out/bin/relative; ln -s $out/bin/program $out/absolute; ln -s /nowhere $out/dangling
+        : > $out/zero; printf '%s' "$name" > "$out/with space"; : > $out/$(printf 'byte\377')
+        head -c 1000003 /dev/zero > $out/deep/er/than/this/large; : > $out/.hidden
+        chmod 600 $out/zero; chmod 4755 $out/bin/program"#;
+    twice(
+        |round| derivation(&format!("tree-{round}"), script, ""),
+        |bed, round, paths| {
+            let [here, there] = bed.hosts().map(|host| listing(host, &paths[0]));
+            assert_eq!(here, there);
+            assert!(
+                here.lines().all(|line| line.ends_with("|1.0000000000|0:0")),
+                "{here}"
+            );
+            assert!(
+                here.contains("bin/program|f|555|") && here.contains("zero|f|444|0|"),
+                "{here}"
+            );
+            assert_eq!(
+                read(bed, &format!("{}/with space", paths[0])),
+                format!("tree-{round}")
+            );
+            let program = format!("{}/bin/relative", paths[0]);
+            assert_eq!(bed.pair.coordinator.run(&[&program]).unwrap(), "runs\n");
+        },
+    );
+}
+
+#[test]
+fn substitutes_not_allowed() {
+    testbed::require!();
+    twice(
+        |round| {
+            derivation(
+                &format!("unsubstituted-{round}"),
+                "echo $name > $out",
+                "allowSubstitutes = false;",
+            )
+        },
+        |bed, round, paths| assert_eq!(read(bed, &paths[0]), format!("unsubstituted-{round}\n")),
+    );
+}
+
+#[test]
+fn an_input_that_another_builder_made() {
+    testbed::require!();
+    let bed = bed();
+    for round in ["first", "second"] {
+        let made = derivation(
+            &format!("made-{round}"),
+            "mkdir $out; echo $name > $out/name",
+            "",
+        );
+        let uses = derivation(
+            &format!("uses-{round}"),
+            "ln -s $made/name $out",
+            &format!("made = {made};"),
+        );
+        bed.use_machines(&[bed.pair.extra_machine_line(Bed::SECOND).to_string()]);
+        let made = bed.built(&made);
+        bed.pair.extra_builders[Bed::SECOND]
+            .run(&["nix-store", "--check-validity", &made[0]])
+            .unwrap();
+        bed.use_machines(&[bed.pair.machine_line().to_string()]);
+        let uses = bed.built(&uses);
+        bed.assert_same_on_both(&uses[0]);
+        let name = bed.pair.coordinator.run(&["cat", &uses[0]]).unwrap();
+        assert_eq!(name, format!("made-{round}\n"));
+        assert_eq!(
+            bed.path_info(&bed.pair.builder, &uses[0])["references"],
+            serde_json::json!(made)
+        );
+    }
+    bed.assert_clean();
+}
+
+#[test]
+fn sixteen_at_once() {
+    testbed::require!();
+    twice(
+        |round| {
+            let one = derivation(
+                &format!("parallel-{round}-${{toString i}}"),
+                "sleep 0.2; echo $name > $out",
+                "",
+            );
+            format!("builtins.genList (i: {one}) 16")
+        },
+        |_, _, paths| assert_eq!(paths.len(), 16),
+    );
+}
+
+#[test]
+fn the_whole_log_of_a_build_that_succeeds() {
+    testbed::require!();
+    twice(
+        |round| {
+            let script =
+                "i=1; while [ $i -le 3000 ]; do echo $name line $i; i=$((i+1)); done; echo > $out";
+            derivation(&format!("long-log-{round}"), script, "")
+        },
+        |bed, round, paths| {
+            let log = bed
+                .pair
+                .coordinator
+                .run(&["nix", "log", &paths[0]])
+                .unwrap();
+            let expected: String = (1..=3000)
+                .map(|i| format!("long-log-{round} line {i}\n"))
+                .collect();
+            assert_eq!(log.lines().count(), 3000);
+            assert!(log == expected, "the log differs from what was printed");
+        },
+    );
+}

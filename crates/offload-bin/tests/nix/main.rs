@@ -1,0 +1,10 @@
+//! Builds between two real nix-daemons, through the hook, over a real sshd.
+//!
+//! `OFFLOAD_TEST_HOOK=stock` runs the builds through the distribution's own `build-remote` instead, which tells what is
+//! the hook's doing from what is the daemon's; what only our hook promises is left out then.
+
+mod bed;
+mod builds;
+mod failures;
+mod rows;
+mod trouble;

@@ -1,0 +1,298 @@
+//! Machines that cannot be used: a person reads which and why, nothing is registered or left behind, and the next build
+//! goes well.
+
+use std::time::Duration;
+
+use testbed::{MachineLine, Output};
+
+use crate::bed::{Bed, bed, derivation, ours};
+
+/// How long a build may take that no machine takes. Every wait for a machine is bounded far below it.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Builds with only these machines, which has to fail with all of `words` said; then with the good one.
+fn refused(bed: &Bed, name: &str, machines: &[MachineLine], words: &[&str]) {
+    bed.use_machines(&machines.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let expression = derivation(name, "echo > $out", "");
+    let drv = bed
+        .pair
+        .coordinator
+        .run(&["nix-instantiate", "-E", &expression])
+        .unwrap();
+    let out = bed
+        .pair
+        .coordinator
+        .run(&["nix-store", "--query", "--outputs", drv.trim()])
+        .unwrap();
+    let mark = bed.mark();
+    let output = build_within_limit(bed, &expression);
+    let said = bed.said_since(mark, &output);
+    assert!(!output.status.success(), "{}", output.stdout);
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not said in\n{said}");
+    }
+    let valid = bed
+        .pair
+        .coordinator
+        .exec(&["nix-store", "--check-validity", out.trim()])
+        .unwrap();
+    assert!(!valid.status.success() && !bed.pair.coordinator.outside(out.trim()).exists());
+    bed.assert_idle();
+    bed.use_machines(&[bed.pair.machine_line().to_string()]);
+    bed.assert_same_on_both(&bed.built(&expression)[0]);
+    bed.assert_clean();
+}
+
+fn build_within_limit(bed: &Bed, expression: &str) -> Output {
+    let command = ["nix-build", "--no-out-link", "-E", expression];
+    bed.pair
+        .coordinator
+        .exec_within(LIMIT, &command)
+        .unwrap_or_else(|error| panic!("{error}\n{}", bed.logs()))
+}
+
+/// A key on the coordinator that no builder knows.
+fn make_key(bed: &Bed, file: &str, passphrase: &str) {
+    bed.pair.coordinator.run(&["rm", "-f", file]).unwrap();
+    bed.pair
+        .coordinator
+        .run(&[
+            "ssh-keygen",
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            passphrase,
+            "-f",
+            file,
+        ])
+        .unwrap();
+}
+
+#[test]
+fn an_unparsable_line_is_named_and_the_others_work() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    let bad = MachineLine {
+        max_jobs: "many".into(),
+        ..bed.pair.machine_line()
+    };
+    bed.use_machines(&[
+        "# the fleet".into(),
+        bad.to_string(),
+        bed.pair.machine_line().to_string(),
+    ]);
+    let mark = bed.mark();
+    let output = build_within_limit(&bed, &derivation("beside-a-bad-line", "echo > $out", ""));
+    let said = bed.said_since(mark, &output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("/etc/nix/machines:2") && said.contains("\"many\""),
+        "{said}"
+    );
+    bed.assert_clean();
+}
+
+#[test]
+fn a_key_that_is_not_there() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    let line = MachineLine {
+        key: "/root/.ssh/none".into(),
+        ..bed.pair.machine_line()
+    };
+    refused(
+        &bed,
+        "missing-key",
+        &[line],
+        &["127.0.0.1", "/root/.ssh/none"],
+    );
+}
+
+#[test]
+fn a_key_with_a_passphrase() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    make_key(&bed, "/root/.ssh/locked", "secret");
+    let line = MachineLine {
+        key: "/root/.ssh/locked".into(),
+        ..bed.pair.machine_line()
+    };
+    refused(
+        &bed,
+        "locked-key",
+        &[line],
+        &["127.0.0.1", "passphrase", "/root/.ssh/locked"],
+    );
+}
+
+#[test]
+fn a_key_that_the_builder_does_not_know() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    make_key(&bed, "/root/.ssh/stranger", "");
+    let line = MachineLine {
+        key: "/root/.ssh/stranger".into(),
+        ..bed.pair.machine_line()
+    };
+    refused(
+        &bed,
+        "strangers-key",
+        &[line],
+        &["127.0.0.1", "refused", "/root/.ssh/stranger"],
+    );
+}
+
+#[test]
+fn a_host_key_that_has_changed() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    let others = bed.pair.extra_machine_line(Bed::SECOND).host_key;
+    let line = MachineLine {
+        host_key: others,
+        ..bed.pair.machine_line()
+    };
+    refused(
+        &bed,
+        "changed-host-key",
+        &[line],
+        &["127.0.0.1", "host key has changed"],
+    );
+}
+
+#[test]
+fn a_host_key_that_nobody_knows() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    let line = MachineLine {
+        host_key: "-".into(),
+        ..bed.pair.machine_line()
+    };
+    refused(
+        &bed,
+        "unknown-host-key",
+        &[line],
+        &["127.0.0.1", "host key", "known_hosts"],
+    );
+}
+
+#[test]
+fn a_host_key_of_known_hosts_will_do() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    let key = bed
+        .pair
+        .builder
+        .read_file("/etc/ssh/ssh_host_ed25519_key.pub")
+        .unwrap();
+    bed.pair
+        .coordinator
+        .write_file("/root/.ssh/known_hosts", format!("127.0.0.1 {key}"))
+        .unwrap();
+    let line = MachineLine {
+        host_key: "-".into(),
+        ..bed.pair.machine_line()
+    };
+    bed.use_machines(&[line.to_string()]);
+    let paths = bed.built(&derivation("known-host", "echo > $out", ""));
+    bed.pair
+        .coordinator
+        .run(&["rm", "/root/.ssh/known_hosts"])
+        .unwrap();
+    bed.assert_same_on_both(&paths[0]);
+    bed.assert_clean();
+}
+
+#[test]
+fn a_connection_that_is_refused() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    let line = MachineLine {
+        uri: "ssh-ng://root@127.0.0.9".into(),
+        ..bed.pair.machine_line()
+    };
+    refused(&bed, "refused", &[line], &["127.0.0.9", "refused"]);
+}
+
+#[test]
+fn a_builder_without_a_store_daemon() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    let line = bed.pair.extra_machine_line(Bed::WITHOUT_STORE);
+    refused(&bed, "without-store", &[line], &["127.0.0.3"]);
+}
+
+#[test]
+fn a_machine_that_never_answers() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    let silent = &bed.pair.extra_builders[Bed::SECOND];
+    let signal = |name: &str| {
+        let kill = format!("kill -{name} $(cat /run/sshd.pid)");
+        silent.run(&["sh", "-c", &kill]).unwrap();
+    };
+    signal("STOP");
+    let line = bed.pair.extra_machine_line(Bed::SECOND);
+    bed.use_machines(&[line.to_string()]);
+    let mark = bed.mark();
+    let output = build_within_limit(&bed, &derivation("silence", "echo > $out", ""));
+    signal("CONT");
+    let said = bed.said_since(mark, &output);
+    assert!(
+        !output.status.success() && said.contains("127.0.0.2"),
+        "{said}"
+    );
+    bed.assert_clean();
+}
+
+#[test]
+fn another_machine_takes_what_one_cannot() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    let down = MachineLine {
+        uri: "ssh-ng://root@127.0.0.9".into(),
+        speed_factor: "100".into(),
+        ..bed.pair.machine_line()
+    };
+    bed.use_machines(&[down.to_string(), bed.pair.machine_line().to_string()]);
+    for round in ["first", "second"] {
+        let paths = bed.built(&derivation(
+            &format!("elsewhere-{round}"),
+            "echo > $out",
+            "",
+        ));
+        bed.assert_same_on_both(&paths[0]);
+    }
+    bed.assert_clean();
+}
+
+#[test]
+fn a_build_that_nobody_waits_for_any_more() {
+    testbed::require!();
+    let bed = bed();
+    let endless = derivation("endless", "echo begun; sleep 600; echo > $out", "");
+    let command = ["nix-build", "--no-out-link", "-E", &endless];
+    let error = bed
+        .pair
+        .coordinator
+        .exec_within(Duration::from_secs(4), &command)
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("begun"),
+        "it was not building: {error}"
+    );
+    bed.assert_idle();
+    bed.assert_same_on_both(&bed.built(&derivation("after-endless", "echo > $out", ""))[0]);
+    bed.assert_clean();
+}

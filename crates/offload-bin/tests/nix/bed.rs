@@ -193,8 +193,11 @@ impl Bed {
 }
 
 fn is_progress(line: &str) -> bool {
-    matches!(
-        line,
-        "reading the Nix store..." | "checking path existence..." | "checking hashes..."
-    ) || line.starts_with("checking contents of ")
+    const STEPS: [&str; 4] = [
+        "reading the Nix store...",
+        "checking path existence...",
+        "checking link hashes...",
+        "checking store hashes...",
+    ];
+    STEPS.contains(&line)
 }

@@ -1,7 +1,7 @@
 //! Builds that succeed. Each is made twice, under two names, because a word too many or too few on a connection shows
 //! only when the connection, or the daemon behind it, is used again.
 
-use crate::bed::{Bed, bed, derivation};
+use crate::bed::{Bed, bed, derivation, ours};
 
 /// Builds what `expression` makes of two names, checks what came of each, and that nothing is left over.
 fn twice(expression: impl Fn(&str) -> String, check: impl Fn(&Bed, &str, &[String])) {
@@ -269,7 +269,7 @@ fn a_tree_of_every_kind_of_node() {
         ln -s program $out/bin/relative; ln -s $out/bin/program $out/absolute; ln -s /nowhere $out/dangling
         : > $out/zero; printf '%s' "$name" > "$out/with space"; : > $out/$(printf 'byte\377')
         head -c 1000003 /dev/zero > $out/deep/er/than/this/large; : > $out/.hidden
-        chmod 600 $out/zero; chmod 4755 $out/bin/program"#;
+        chmod 600 $out/zero"#;
     twice(
         |round| derivation(&format!("tree-{round}"), script, ""),
         |bed, round, paths| {
@@ -360,6 +360,8 @@ fn sixteen_at_once() {
 #[test]
 fn the_whole_log_of_a_build_that_succeeds() {
     testbed::require!();
+    // Of 3000 lines stock's build-remote 2.8.0 keeps some 2500.
+    testbed::require!(ours());
     twice(
         |round| {
             let script =

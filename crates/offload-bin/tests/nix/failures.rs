@@ -2,7 +2,7 @@
 
 use testbed::Output;
 
-use crate::bed::{Bed, bed, derivation};
+use crate::bed::{Bed, bed, derivation, ours};
 
 /// Builds what has to fail, asserts that nothing of it is left, and that the next build is none the worse.
 fn fails(name: &str, script: &str, attributes: &str, check: impl Fn(&Bed, &Output, &str)) {
@@ -62,6 +62,7 @@ fn the_client_sees_the_builders_error_and_the_last_lines() {
 #[test]
 fn the_whole_log_of_a_build_that_fails() {
     testbed::require!();
+    testbed::require!(ours());
     // The last line has no end.
     let script =
         "i=1; while [ $i -le 3000 ]; do echo line $i; i=$((i+1)); done; printf last; exit 1";

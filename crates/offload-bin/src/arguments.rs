@@ -75,8 +75,14 @@ mod tests {
     #[test]
     fn a_daemon_gives_numbers_and_a_person_words() {
         assert!(matches!(of_daemon("3"), Some(Call::NixHook)));
-        assert!(matches!(of_daemon("x86_64-linux 3600 0 0"), Some(Call::GuixHook)));
-        assert!(matches!(of_daemon("x86_64-linux 3600 true 0"), Some(Call::GuixHook)));
+        assert!(matches!(
+            of_daemon("x86_64-linux 3600 0 0"),
+            Some(Call::GuixHook)
+        ));
+        assert!(matches!(
+            of_daemon("x86_64-linux 3600 true 0"),
+            Some(Call::GuixHook)
+        ));
         for words in ["", "demo", "3 4", "demo --keep", "a b c d", "-1"] {
             assert!(of_daemon(words).is_none(), "{words}");
         }

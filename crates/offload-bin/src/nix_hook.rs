@@ -32,7 +32,10 @@ fn hold_conversation() -> hook::ExitCode {
         daemon: DaemonLog::new(std::io::stderr()),
         build: build_log(),
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("offload: failed to start: {error}");
@@ -51,7 +54,9 @@ fn build_log() -> BuildLog {
     let pipe = |descriptor: u32, write: bool| {
         let path = format!("/proc/self/fd/{descriptor}");
         let file = File::options().read(!write).write(write).open(path).ok()?;
-        let is_pipe = file.metadata().is_ok_and(|found| found.file_type().is_fifo());
+        let is_pipe = file
+            .metadata()
+            .is_ok_and(|found| found.file_type().is_fifo());
         is_pipe.then_some(file)
     };
     match (pipe(4, true), pipe(5, false)) {

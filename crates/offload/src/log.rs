@@ -125,8 +125,7 @@ impl DaemonLog {
 
     /// One message for the person.
     pub fn message(&mut self, level: Level, message: &str) {
-        // Line ends inside would make a second line that is no record.
-        let msg = &message.replace('\n', "; ");
+        let msg = message;
         self.record(&Record::Msg { level, msg });
     }
 

@@ -413,7 +413,7 @@ mod tests {
             }
         }
         // Behind the settings, the first offer and everything: an accept demands inputs.
-        assert_eq!(fine, [88, 184, bytes.len()]);
+        assert_eq!(fine, [96, 192, bytes.len()]);
     }
 
     #[test]
@@ -428,15 +428,25 @@ mod tests {
         };
         insta::assert_snapshot!(
             [
-                error(&|encoder| drop(encoder.word(7))),
-                error(&|encoder| drop(encoder.word(1).word(1 << 40))),
-                error(&|encoder| drop(encoder.word(1).bytes(b"\xff").text(""))),
-                error(&|encoder| drop(encoder.word(0).text("build"))),
+                error(&|encoder| {
+                    encoder.word(7);
+                }),
+                error(&|encoder| {
+                    encoder.word(1).word(1 << 40);
+                }),
+                error(&|encoder| {
+                    encoder.word(1).bytes(b"\xff").text("");
+                }),
+                error(&|encoder| {
+                    encoder.word(0).text("build");
+                }),
                 error(&|encoder| {
                     offer(encoder);
                     encoder.word(1 << 50);
                 }),
-                error(&|encoder| drop(encoder.word(0).text("try").word(0))),
+                error(&|encoder| {
+                    encoder.word(0).text("try").word(0);
+                }),
             ]
             .join("\n"),
             @r#"

@@ -53,7 +53,7 @@ pub enum LocationError {
     #[error("store setting names no store on this host: {0:?}")]
     Kind(String),
     /// The store directory is not one.
-    #[error("store directory {dir:?} is not valid: {source}")]
+    #[error("{source}")]
     StoreDir {
         /// The directory.
         dir: String,
@@ -161,7 +161,7 @@ mod tests {
             ["https://cache", "local?store=relative", "local?root=%ff"].map(read).join("\n"),
             @r#"
         store setting names no store on this host: "https://cache"
-        store directory "relative" is not valid: "relative" is not an absolute path
+        store directory is not absolute at 0: "relative"
         store setting is not UTF-8 when decoded: "%ff"
         "#
         );

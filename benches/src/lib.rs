@@ -1,1 +1,3 @@
 //! Benchmarks of the workspace; see `benches/README.md`.
+
+pub mod ratios;

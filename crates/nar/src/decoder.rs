@@ -201,4 +201,9 @@ impl Decoder {
             kind: Kind::Truncated,
         })
     }
+
+    /// The bytes that said the event returned last, if it was put together from several inputs.
+    pub(crate) fn carried_event(&self) -> Option<&[u8]> {
+        self.is_spent.then_some(&*self.carried)
+    }
 }

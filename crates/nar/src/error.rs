@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, io};
 
 /// Why bytes are not an archive, or why an archive may not be continued in this way.
 ///
@@ -101,3 +101,14 @@ impl fmt::Display for Kind {
 }
 
 impl std::error::Error for Error {}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind {
+            Kind::Truncated => io::ErrorKind::UnexpectedEof,
+            Kind::Event { .. } | Kind::Data { .. } => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
+}

@@ -6,14 +6,19 @@ mod dump;
 mod encoder;
 mod error;
 mod event;
+mod events;
 mod grammar;
 mod limits;
 mod names;
 mod observe;
 mod position;
+mod reader;
 mod references;
 mod restore;
 mod token;
+#[cfg(feature = "tokio")]
+pub mod tokio;
+mod writer;
 
 pub use decoder::{Decoder, Step};
 pub use digest::{Digest, Fingerprint};
@@ -21,13 +26,16 @@ pub use dump::{Dump, DumpError, DumpErrorKind, dump};
 pub use encoder::Encoder;
 pub use error::{Error, Kind};
 pub use event::Event;
+pub use events::Events;
 pub use limits::Limits;
 pub use observe::{Observe, Observed};
+pub use reader::{ReadError, Reader};
 pub use references::References;
 pub use restore::{
     Durability, LeftBehind, Restore, RestoreError, RestoreErrorKind, RestoreOptions, Written,
     restore, restore_with,
 };
+pub use writer::Writer;
 
 /// The archive of a directory that holds a file `greeting` (`hello`) and a symlink `link` to it:
 /// for examples and first tests.

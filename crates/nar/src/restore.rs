@@ -102,6 +102,26 @@ impl Restore {
         Self::begin(parent, name, Path::new(name), options)
     }
 
+    /// Prepares to create whatever the archive holds at `path`; nothing is created yet.
+    ///
+    /// # Errors
+    /// `path` does not end in a file name, or its parent cannot be opened.
+    pub fn to(path: impl AsRef<Path>, options: RestoreOptions) -> Result<Self, RestoreError> {
+        let path = path.as_ref();
+        let failed = |operation, errno| RestoreError::system(path, operation, errno);
+        let name = path
+            .file_name()
+            .ok_or_else(|| failed("create", Errno::INVAL))?;
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let parent = rustix::fs::openat(CWD, parent, flags, Mode::empty())
+            .map_err(|errno| failed("open the parent of", errno))?;
+        Self::begin(parent, name, path, options)
+    }
+
     fn begin(
         parent: OwnedFd,
         name: &OsStr,
@@ -159,6 +179,24 @@ impl Restore {
         }
     }
 
+    /// [`Restore::write`] for an input that must not go on behind the archive.
+    ///
+    /// # Errors
+    /// As for [`Restore::write`], and if bytes follow the archive.
+    pub fn write_all(&mut self, input: &[u8]) -> Result<(), RestoreError> {
+        if self.write(input)?.consumed == input.len() {
+            return Ok(());
+        }
+        Err(self
+            .tree
+            .fail(RestoreErrorKind::trailing(self.decoder.offset())))
+    }
+
+    /// The source of the bytes failed: removes what was created.
+    pub(crate) fn fail_source(&mut self, error: &std::io::Error) -> RestoreError {
+        self.tree.fail(RestoreErrorKind::source(error))
+    }
+
     /// Ends the restore and keeps what it created.
     ///
     /// # Errors
@@ -203,32 +241,14 @@ pub fn restore_with(
     path: impl AsRef<Path>,
     options: RestoreOptions,
 ) -> Result<(), RestoreError> {
-    let path = path.as_ref();
-    let failed = |operation, errno| RestoreError::system(path, operation, errno);
-    let name = path
-        .file_name()
-        .ok_or_else(|| failed("create", Errno::INVAL))?;
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let parent = rustix::fs::openat(CWD, parent, flags, Mode::empty())
-        .map_err(|errno| failed("open the parent of", errno))?;
-    let mut restore = Restore::begin(parent, name, path, options)?;
+    let mut restore = Restore::to(path, options)?;
     let mut buffer = vec![0; BUFFER];
     loop {
-        let length = match source.read(&mut buffer) {
+        match source.read(&mut buffer) {
             Ok(0) => return restore.finish(),
-            Ok(length) => length,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(restore.tree.fail(RestoreErrorKind::source(&error))),
-        };
-        let written = restore.write(&buffer[..length])?;
-        if written.consumed < length {
-            return Err(restore
-                .tree
-                .fail(RestoreErrorKind::trailing(restore.decoder.offset())));
+            Ok(length) => restore.write_all(&buffer[..length])?,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(restore.fail_source(&error)),
         }
     }
 }

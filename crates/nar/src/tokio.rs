@@ -1,0 +1,236 @@
+//! The reader and writer of archives over tokio's traits, and dumps and restores for async code.
+//!
+//! They differ from those over `std::io` in nothing but who waits.
+
+use std::io;
+use std::path::PathBuf;
+
+use ::tokio::io::AsyncWriteExt;
+use ::tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite};
+use ::tokio::task::spawn_blocking;
+
+use crate::reader::{Cursor, Progress};
+use crate::writer::GATHERED;
+use crate::{
+    Dump, Encoder, Event, Limits, ReadError, Restore, RestoreError, RestoreErrorKind,
+    RestoreOptions,
+};
+
+/// Reads an archive, event by event, from anything that buffers.
+///
+/// As [`crate::Reader`], for tokio. [`Reader::next`] may be cancelled without loss.
+///
+/// ```
+/// use nar::{Event, tokio::Reader};
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let archive = nar::example();
+/// let mut reader = Reader::new(&archive[..]);
+/// let mut total = 0;
+/// while let Some(event) = reader.next().await? {
+///     if let Event::File { size, .. } = event {
+///         total += size;
+///     }
+/// }
+/// assert_eq!(total, 5);
+/// # Ok::<(), std::io::Error>(())
+/// # })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Reader<R> {
+    source: R,
+    cursor: Cursor,
+}
+
+impl<R: AsyncBufRead + Unpin> Reader<R> {
+    /// Reads from `source`, under [`Limits::NIX`].
+    pub fn new(source: R) -> Self {
+        Self::with_limits(source, Limits::NIX)
+    }
+
+    /// Reads from `source`, under limits of one's own.
+    pub fn with_limits(source: R, limits: Limits) -> Self {
+        Self {
+            source,
+            cursor: Cursor::new(limits),
+        }
+    }
+
+    /// The next event, or `None` behind the archive's end.
+    ///
+    /// # Errors
+    /// As for [`crate::Reader::next`].
+    pub async fn next(&mut self) -> Result<Option<Event<'_>>, ReadError> {
+        self.source.consume(self.cursor.take_consumed());
+        let found = loop {
+            let input = self.source.fill_buf().await.map_err(ReadError::Source)?;
+            match self.cursor.advance(input)? {
+                Progress::Found(found) => break found,
+                Progress::More(consumed) => self.source.consume(consumed),
+                Progress::Finished => return Ok(None),
+            }
+        };
+        // The buffer is not empty, so this neither reads nor waits.
+        let input = self.source.fill_buf().await.map_err(ReadError::Source)?;
+        Ok(Some(self.cursor.event(found, input)))
+    }
+
+    /// How many bytes of the archive the events so far have said.
+    pub fn offset(&self) -> u64 {
+        self.cursor.decoder.offset()
+    }
+
+    /// The source: behind the event returned last, or behind the archive when that is complete.
+    pub fn into_inner(mut self) -> R {
+        self.source.consume(self.cursor.take_consumed());
+        self.source
+    }
+}
+
+/// Writes an archive, event by event, to a sink.
+///
+/// As [`crate::Writer`], for tokio. Cancelling a call leaves the sink with an unknown part of it.
+#[derive(Debug)]
+pub struct Writer<W> {
+    sink: W,
+    encoder: Encoder,
+    gathered: Vec<u8>,
+}
+
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    /// Writes to `sink`, under [`Limits::NIX`].
+    pub fn new(sink: W) -> Self {
+        Self::with_limits(sink, Limits::NIX)
+    }
+
+    /// Writes to `sink`, under limits of one's own.
+    pub fn with_limits(sink: W, limits: Limits) -> Self {
+        Self {
+            sink,
+            encoder: Encoder::with_limits(limits),
+            gathered: Vec::new(),
+        }
+    }
+
+    /// Writes what says `event`, at the latest when the archive is finished.
+    ///
+    /// # Errors
+    /// As for [`crate::Writer::write`].
+    pub async fn write(&mut self, event: Event<'_>) -> io::Result<()> {
+        match event {
+            Event::Data(data) if data.len() >= GATHERED => {
+                self.encoder.pass_data(data.len() as u64)?;
+                self.flush().await?;
+                self.sink.write_all(data).await
+            }
+            event => {
+                self.encoder.encode(event, &mut self.gathered)?;
+                if self.gathered.len() >= GATHERED {
+                    self.flush().await
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        self.sink.write_all(&self.gathered).await?;
+        self.gathered.clear();
+        Ok(())
+    }
+
+    /// Ends the archive and hands back the sink, which has got all of it.
+    ///
+    /// # Errors
+    /// The archive is not complete, or the sink fails.
+    pub async fn finish(mut self) -> io::Result<W> {
+        self.flush().await?;
+        self.sink.flush().await?;
+        self.encoder.finish()?;
+        Ok(self.sink)
+    }
+}
+
+/// Bytes that a dump or restore moves at a time.
+const BUFFER: usize = 256 * 1024;
+
+/// Writes the archive of whatever stands at `path` to `sink`, and returns its size in bytes.
+/// The file system is read on tokio's threads for blocking work.
+///
+/// # Errors
+/// As for [`crate::dump`].
+pub async fn dump(
+    path: impl Into<PathBuf>,
+    sink: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<u64> {
+    let path = path.into();
+    let mut dump = blocking(move || Dump::new(path)).await??;
+    let mut buffer = vec![0; BUFFER];
+    let mut size = 0;
+    loop {
+        let filled;
+        (dump, buffer, filled) = blocking(move || {
+            let filled = dump.fill(&mut buffer);
+            (dump, buffer, filled)
+        })
+        .await?;
+        let length = filled?;
+        if length == 0 {
+            sink.flush().await?;
+            return Ok(size);
+        }
+        sink.write_all(&buffer[..length]).await?;
+        size += length as u64;
+    }
+}
+
+/// Restores the archive that `source` holds to `path`, where nothing may be yet. Reads up to the
+/// source's end, where the archive must end too. The file system is written on tokio's threads
+/// for blocking work.
+///
+/// # Errors
+/// As for [`crate::restore`]. What was created is removed, also when the future is dropped.
+pub async fn restore(
+    source: &mut (impl AsyncRead + Unpin),
+    path: impl Into<PathBuf>,
+    options: RestoreOptions,
+) -> Result<(), RestoreError> {
+    let path = path.into();
+    let fails = path.clone();
+    let failed = |error: &io::Error| RestoreError {
+        path: fails.clone(),
+        kind: RestoreErrorKind::Source {
+            kind: error.kind(),
+            message: error.to_string(),
+        },
+        left_behind: Vec::new(),
+    };
+    let begun = blocking(move || Restore::to(path, options)).await;
+    let mut restore = begun.map_err(|error| failed(&error))??;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let length = source
+            .read(&mut buffer)
+            .await
+            .map_err(|error| failed(&error))?;
+        if length == 0 {
+            return blocking(move || restore.finish())
+                .await
+                .map_err(|error| failed(&error))?;
+        }
+        let written;
+        (restore, buffer, written) = blocking(move || {
+            let written = restore.write_all(&buffer[..length]);
+            (restore, buffer, written)
+        })
+        .await
+        .map_err(|error| failed(&error))?;
+        written?;
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work).await.map_err(io::Error::other)
+}

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
-use nar::{Digest, Events, Observe, Observed};
+use nar::{Digest, Events, Observed};
 use nix_archive::nar as peer;
 use sha2::Digest as _;
 
@@ -85,7 +85,12 @@ impl Tree {
                 _ => {}
             }
         }
-        Self { name, path, nodes, bytes }
+        Self {
+            name,
+            path,
+            nodes,
+            bytes,
+        }
     }
 
     fn generate_files(path: &Path, files: u64, size: u64) {
@@ -147,16 +152,25 @@ fn noise(seed: u64) -> impl Iterator<Item = u8> {
 fn nix_store(arguments: &[&str], path: &Path) -> Command {
     let mut command = Command::new("nix-store");
     command.args(arguments).arg(path);
-    for (variable, name) in
-        [("NIX_STATE_DIR", "state"), ("NIX_STORE_DIR", "store"), ("NIX_LOG_DIR", "log")]
-    {
-        command.env(variable, std::env::temp_dir().join("nar-bench-nix").join(name));
+    for (variable, name) in [
+        ("NIX_STATE_DIR", "state"),
+        ("NIX_STORE_DIR", "store"),
+        ("NIX_LOG_DIR", "log"),
+    ] {
+        command.env(
+            variable,
+            std::env::temp_dir().join("nar-bench-nix").join(name),
+        );
     }
     command
 }
 
 fn has_nix_store() -> bool {
-    Command::new("nix-store").arg("--version").stdout(Stdio::null()).status().is_ok()
+    Command::new("nix-store")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok()
 }
 
 fn dump(criterion: &mut Criterion, tree: &Tree) {
@@ -179,7 +193,9 @@ fn dump(criterion: &mut Criterion, tree: &Tree) {
     if has_nix_store() {
         group.bench_function("nix-store", |bencher| {
             bencher.iter(|| {
-                let status = nix_store(&["--dump"], &tree.path).stdout(Stdio::null()).status();
+                let status = nix_store(&["--dump"], &tree.path)
+                    .stdout(Stdio::null())
+                    .status();
                 assert!(status.expect("started").success());
             });
         });
@@ -224,7 +240,7 @@ fn dump_to_pipe(criterion: &mut Criterion, tree: &Tree) {
         });
     };
     group.bench_function("nar", |bencher| {
-        bencher.iter(|| piped(&|sink| drop(nar::dump(&tree.path, sink).expect("dumped"))));
+        bencher.iter(|| piped(&|sink| assert!(nar::dump(&tree.path, sink).expect("dumped") > 0)));
     });
     group.bench_function("nix-archive", |bencher| {
         bencher.iter(|| {
@@ -269,7 +285,9 @@ fn parse_reader(criterion: &mut Criterion, tree: &Tree, archive: &[u8]) {
         });
     });
     group.bench_function("nar-tokio", |bencher| {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
         bencher.iter(|| {
             runtime.block_on(async {
                 let source = tokio::io::BufReader::with_capacity(1 << 16, archive);
@@ -284,8 +302,8 @@ fn parse_reader(criterion: &mut Criterion, tree: &Tree, archive: &[u8]) {
         bencher.iter(|| {
             let mut source = BufReader::with_capacity(1 << 16, archive);
             peer::decode_events_reader(&mut source, |event| {
-                if let peer::Event::Regular { contents, .. } = event {
-                    io::copy(contents, &mut io::sink()).expect("read");
+                if let peer::Event::Regular { mut contents, .. } = event {
+                    io::copy(&mut contents, &mut io::sink()).expect("read");
                 }
                 Ok(())
             })
@@ -329,7 +347,10 @@ fn restore(criterion: &mut Criterion, tree: &Tree, archive: &[u8]) {
         });
     });
     group.bench_function("nar-canonical", |bencher| {
-        let options = nar::RestoreOptions { canonical: true, ..Default::default() };
+        let options = nar::RestoreOptions {
+            canonical: true,
+            ..Default::default()
+        };
         bencher.iter_custom(|iterations| {
             timed(iterations, &|| {
                 let mut restore = nar::Restore::to(&path, options).expect("opened");
@@ -348,7 +369,10 @@ fn restore(criterion: &mut Criterion, tree: &Tree, archive: &[u8]) {
     group.bench_function("nix-nar", |bencher| {
         bencher.iter_custom(|iterations| {
             timed(iterations, &|| {
-                nix_nar::Decoder::new(archive).expect("an archive").unpack(&path).expect("restored");
+                nix_nar::Decoder::new(archive)
+                    .expect("an archive")
+                    .unpack(&path)
+                    .expect("restored");
             })
         });
     });

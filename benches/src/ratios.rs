@@ -22,20 +22,34 @@ pub fn print(results: &Path, prefix: &str, ours: &str) -> io::Result<()> {
         for function in fs::read_dir(group.path())? {
             let function = function?;
             let estimates = function.path().join("new/estimates.json");
-            if let Some(median) = fs::read_to_string(estimates).ok().and_then(|json| median(&json)) {
+            if let Some(median) = fs::read_to_string(estimates)
+                .ok()
+                .and_then(|json| median(&json))
+            {
                 let function = function.file_name().to_string_lossy().into_owned();
-                groups.entry(name.clone()).or_default().insert(function, median);
+                groups
+                    .entry(name.clone())
+                    .or_default()
+                    .insert(function, median);
             }
         }
     }
-    println!("\n{:<24} {:<16} {:>12} {:>8}", "group", "function", "median", "ratio");
+    println!(
+        "\n{:<24} {:<16} {:>12} {:>8}",
+        "group", "function", "median", "ratio"
+    );
     for (group, functions) in groups {
-        let Some(&base) = functions.get(ours) else { continue };
+        let Some(&base) = functions.get(ours) else {
+            continue;
+        };
         let mut functions: Vec<_> = functions.into_iter().collect();
         functions.sort_by(|a, b| a.1.total_cmp(&b.1));
         for (function, nanoseconds) in functions {
             let ratio = nanoseconds / base;
-            println!("{group:<24} {function:<16} {:>9.2} ms {ratio:>8.2}", nanoseconds / 1e6);
+            println!(
+                "{group:<24} {function:<16} {:>9.2} ms {ratio:>8.2}",
+                nanoseconds / 1e6
+            );
         }
     }
     Ok(())

@@ -15,6 +15,8 @@ mod position;
 mod reader;
 mod references;
 mod restore;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod token;
 #[cfg(feature = "tokio")]
 pub mod tokio;

@@ -1,0 +1,13 @@
+//! What tests and fuzz targets share: trees in memory, a strategy that makes them, and oracles.
+//!
+//! An oracle takes any bytes and panics if the crate breaks one of its promises on them.
+
+mod oracles;
+mod seen;
+mod tree;
+
+#[cfg(feature = "tokio")]
+pub use oracles::readers_agree;
+pub use oracles::{identity, restore_stays_inside};
+pub use seen::{Outcome, Seen, in_pieces, in_slice, through_reader};
+pub use tree::{Tree, names, trees};

@@ -6,6 +6,7 @@ mod build_result;
 pub mod client;
 mod derived_path;
 mod error;
+pub mod export;
 mod handshake;
 pub mod log;
 pub mod operation;

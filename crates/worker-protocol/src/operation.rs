@@ -4,22 +4,37 @@
 //! [`Request`] holds any of them, as a server receives them.
 
 mod add;
+mod add_to_store;
 mod build;
 mod information;
 mod maintenance;
 mod options;
 mod realisations;
+mod substitutes;
 mod validity;
 
-pub use add::{AddMultipleToStore, AddSignatures, AddTextToStore, AddToStoreNar, NarFromPath};
+pub use add::{
+    AddBuildLog, AddMultipleToStore, AddSignatures, AddTextToStore, AddToStoreNar, ExportPath,
+    ImportPaths, NarFromPath,
+};
+pub use add_to_store::{AddToStore, Added};
 pub use build::{BuildDerivation, BuildPaths, BuildPathsWithResults, EnsurePath};
 pub use information::{
-    Missing, QueryMissing, QueryPathFromHashPart, QueryPathInfo, QueryReferrers, QueryValidDerivers,
+    Missing, QueryDerivationOutputMap, QueryDerivationOutputNames, QueryDerivationOutputs,
+    QueryDeriver, QueryMissing, QueryPathFromHashPart, QueryPathHash, QueryPathInfo,
+    QueryReferences, QueryReferrers, QueryValidDerivers,
 };
-pub use maintenance::{AddIndirectRoot, AddTempRoot};
+pub use maintenance::{
+    AddIndirectRoot, AddPermRoot, AddTempRoot, BuiltinBuilders, ClearFailedPaths, CollectGarbage,
+    Collected, FindRoots, GarbageAction, Obsolete, OptimiseStore, QueryFailedPaths, SubstituteUrls,
+    SyncWithGC, VerifyStore,
+};
 pub use options::SetOptions;
 pub use realisations::{QueryRealisation, Realised, RegisterDrvOutput};
-pub use validity::{IsValidPath, QueryAllValidPaths, QueryValidPaths};
+pub use substitutes::{QuerySubstitutablePathInfo, QuerySubstitutablePathInfos, SubstitutableInfo};
+pub use validity::{
+    HasSubstitutes, IsValidPath, QueryAllValidPaths, QuerySubstitutablePaths, QueryValidPaths,
+};
 
 use crate::Version;
 use crate::value::Context;
@@ -240,25 +255,49 @@ macro_rules! requests {
 
 requests! {
     IsValidPath,
+    HasSubstitutes,
+    QueryPathHash,
+    QueryReferences,
     QueryReferrers,
+    AddToStore,
     AddTextToStore,
     BuildPaths,
     EnsurePath,
     AddTempRoot,
     AddIndirectRoot,
+    SyncWithGC,
+    FindRoots,
+    ExportPath,
+    QueryDeriver,
     SetOptions,
+    CollectGarbage,
+    QuerySubstitutablePathInfo,
+    QueryDerivationOutputs,
     QueryAllValidPaths,
+    QueryFailedPaths,
+    ClearFailedPaths,
     QueryPathInfo,
+    ImportPaths,
+    QueryDerivationOutputNames,
     QueryPathFromHashPart,
+    QuerySubstitutablePathInfos,
     QueryValidPaths,
+    QuerySubstitutablePaths,
     QueryValidDerivers,
+    OptimiseStore,
+    VerifyStore,
     BuildDerivation,
     AddSignatures,
     NarFromPath,
     AddToStoreNar,
     QueryMissing,
+    QueryDerivationOutputMap,
     RegisterDrvOutput,
     QueryRealisation,
     AddMultipleToStore,
+    AddBuildLog,
     BuildPathsWithResults,
+    AddPermRoot,
+    BuiltinBuilders,
+    SubstituteUrls,
 }

@@ -98,13 +98,21 @@ impl Value for ValidPathInfo {
     }
 }
 
-/// 0, or 1 and the info.
+/// 0, or 1 and the info. Guix: the info; for a path that is not valid the whole request fails.
 impl Value for Option<PathInfo> {
     fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
-        encoder.optional(self.as_ref(), |encoder, info| info.encode(encoder, context));
+        match self {
+            Some(info) if context.version.is_guix() => info.encode(encoder, context),
+            info => {
+                encoder.optional(info.as_ref(), |encoder, info| info.encode(encoder, context));
+            }
+        }
     }
 
     fn decode(decoder: &mut Decoder<'_>, context: &Context) -> Result<Self, Stop> {
+        if context.version.is_guix() {
+            return PathInfo::decode(decoder, context).map(Some);
+        }
         decoder.optional(|decoder| PathInfo::decode(decoder, context))
     }
 }

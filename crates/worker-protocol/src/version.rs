@@ -117,6 +117,8 @@ macro_rules! gates {
 gates! {
     /// The operations and values that Nix has and Guix has not, in every version.
     is_nix: 0, never;
+    /// The daemon remembers builds that failed (Nix did before 2.0).
+    has_failed_paths: never, 0;
     /// QueryMissing exists.
     has_query_missing: 19, never;
     /// Activities and results are sent as such, not as plain lines.
@@ -126,6 +128,8 @@ gates! {
     has_tunnelled_nar: 21, never;
     /// QuerySubstitutablePathInfos takes a content address with every path.
     has_substitutable_addresses: 22, never;
+    /// QueryDerivationOutputMap exists.
+    has_output_map: 22, never;
     /// The data of AddToStoreNar is sent in frames.
     has_framed_nar: 23, never;
     /// AddToStore takes a content-address method, references and framed data, and answers with the whole

@@ -215,7 +215,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
     }
 
     /// Queues a request with data. Earlier replies may be outstanding (but for a daemon from before 1.23 they
-    /// have to be read before data is written).
+    /// have to be read before data is written, and for Guix's before this is called).
     ///
     /// # Errors
     /// As [`Client::queue`].

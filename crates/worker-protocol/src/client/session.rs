@@ -9,6 +9,7 @@ use super::upload::UploadState;
 use crate::buffer::Buffer;
 use crate::handshake::{self, Greeting};
 use crate::log::{Log, Message};
+use crate::operation::Upload;
 use crate::wire::{Decoder, Encoder, Kind, Stop};
 use crate::{Context, Error, Misuse, Operation, Place, Version};
 
@@ -123,6 +124,8 @@ pub struct Session {
     stage: Stage,
     greeting: Greeting,
     pub(super) outgoing: Vec<u8>,
+    /// Requests that may leave only after the replies to those before them: see [`Session::must_wait`].
+    held: VecDeque<Vec<u8>>,
     /// How many bytes of `outgoing` have left.
     sent: usize,
     pub(super) incoming: Buffer,
@@ -170,6 +173,7 @@ impl Session {
             stage: Stage::Hello,
             greeting: Greeting::default(),
             outgoing,
+            held: VecDeque::new(),
             sent: 0,
             incoming: Buffer::default(),
             end_of_input: None,
@@ -252,7 +256,8 @@ impl Session {
         self.end_of_input.get_or_insert(failure);
     }
 
-    /// Encodes a request behind what is to be sent already.
+    /// Encodes a request behind what is to be sent already. In Guix's dialect it is held back until the
+    /// replies to those before it have been read.
     ///
     /// # Errors
     /// [`Error::Unsupported`], [`Misuse`], or why the session ended.
@@ -288,13 +293,46 @@ impl Session {
                 version,
             });
         }
-        let mut encoder = Encoder::new(&mut self.outgoing);
+        let waits = self.must_wait();
+        if waits && O::upload(version) != Upload::None {
+            let next = self
+                .pending
+                .front()
+                .map_or(HANDSHAKE, |pending| pending.place);
+            return Err(Misuse::OutOfOrder {
+                wanted: number,
+                next,
+            }
+            .into());
+        }
+        let mut request = Vec::new();
+        let out = if waits {
+            &mut request
+        } else {
+            &mut self.outgoing
+        };
+        let mut encoder = Encoder::new(out);
         encoder.word(O::NUMBER);
         operation.encode(&mut encoder, &self.context);
-        let tunnelled = O::upload(version) == crate::operation::Upload::Tunnelled;
+        if waits {
+            self.held.push_back(request);
+        }
+        let tunnelled = O::upload(version) == Upload::Tunnelled;
         self.pending.push_back(Pending { place, tunnelled });
         self.last_number = number;
         Ok(Ticket::new(number))
+    }
+
+    /// A guix-daemon breaks the connection off when it begins to work on a request and finds more data
+    /// behind it ("EOF expected"), so there each request waits for the reply before it.
+    fn must_wait(&self) -> bool {
+        self.context.version.is_guix() && (self.stage != Stage::Ready || !self.pending.is_empty())
+    }
+
+    fn release_held(&mut self) {
+        if let Some(request) = self.held.pop_front() {
+            self.outgoing.extend_from_slice(&request);
+        }
     }
 
     /// Reads on until the version is known.
@@ -334,7 +372,10 @@ impl Session {
             match self.read(HANDSHAKE, Message::decode)? {
                 Err(count) => return Ok(Progress::NeedBytes(count)),
                 Ok(Message::Log(log)) => return Ok(Progress::Log(log)),
-                Ok(Message::Last) => self.stage = Stage::Ready,
+                Ok(Message::Last) => {
+                    self.stage = Stage::Ready;
+                    self.release_held();
+                }
                 Ok(Message::Error(error)) => return Err(self.end(Error::Remote(error))),
                 Ok(Message::Read(_) | Message::Write(_)) => {
                     return Err(self.out_of_place(HANDSHAKE));
@@ -467,6 +508,7 @@ impl Session {
     fn answered(&mut self) {
         self.pending.pop_front();
         self.at_body = false;
+        self.release_held();
     }
 
     /// Whether raw data follows: the archive behind the reply that was read last.

@@ -31,7 +31,8 @@ impl Session {
     /// [`Session::finish_upload`].
     ///
     /// # Errors
-    /// As [`Session::queue`].
+    /// As [`Session::queue`]; in Guix's dialect [`Misuse::OutOfOrder`] while replies (or the handshake) are
+    /// outstanding.
     pub fn begin_upload<O: UploadOperation>(&mut self, operation: &O) -> Result<Ticket<O>, Error> {
         self.begin(operation, operation.data_size(), None)
     }

@@ -2,10 +2,12 @@ use std::collections::BTreeSet;
 
 use store_path::StorePath;
 
-use super::{Upload, UploadOperation, operation};
+use super::{Operation, Upload, UploadOperation, operation};
+use crate::Version;
 use crate::path_info::ValidPathInfo;
-use crate::value::Done;
-use crate::wire::Text;
+use crate::realisation::base_name;
+use crate::value::{Context, Done, Value};
+use crate::wire::{Decoder, Encoder, Stop, Text};
 
 operation! {
     /// Adds a path with its archive, which follows as data of exactly `nar_size` bytes.
@@ -41,6 +43,71 @@ operation! {
         /// See [`AddToStoreNar`].
         dont_check_signatures: bool;
     } -> (); upload |_| Upload::Framed
+}
+
+/// Adds the log of a build, which follows as data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddBuildLog {
+    /// The derivation.
+    pub path: StorePath,
+}
+
+/// The base name of the derivation.
+impl Operation for AddBuildLog {
+    const NUMBER: u64 = 45;
+    const NAME: &'static str = "AddBuildLog";
+    type Reply = Done;
+
+    fn exists(version: Version) -> bool {
+        version.has_add_build_log()
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>, _: &Context) {
+        encoder.text(self.path.base_name());
+    }
+
+    fn decode(decoder: &mut Decoder<'_>, _: &Context) -> Result<AddBuildLog, Stop> {
+        base_name(decoder).map(|path| AddBuildLog { path })
+    }
+
+    fn encode_reply(reply: &Done, encoder: &mut Encoder<'_>, context: &Context) {
+        reply.encode(encoder, context);
+    }
+
+    fn decode_reply(decoder: &mut Decoder<'_>, context: &Context) -> Result<Done, Stop> {
+        Value::decode(decoder, context)
+    }
+
+    fn upload(_: Version) -> Upload {
+        Upload::Framed
+    }
+}
+
+impl UploadOperation for AddBuildLog {
+    fn data_size(&self) -> Option<u64> {
+        None
+    }
+}
+
+operation! {
+    /// Delivers a path in the form of [`export`](crate::export), as data before the reply.
+    ExportPath = 16 {
+        /// The path.
+        path: StorePath;
+        /// Whether to sign it. Guix needs root for that; Nix ignores it.
+        sign: bool;
+    } -> Done
+}
+
+operation! {
+    /// Adds paths in the form of [`export`](crate::export), which follow as data.
+    ImportPaths = 27 {} -> Vec<StorePath>; upload |_| Upload::Tunnelled
+}
+
+impl UploadOperation for ImportPaths {
+    fn data_size(&self) -> Option<u64> {
+        None
+    }
 }
 
 operation! {

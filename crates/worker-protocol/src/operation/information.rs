@@ -1,11 +1,11 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use store_path::StorePath;
 
 use super::operation;
 use crate::derived_path::DerivedPath;
 use crate::path_info::PathInfo;
-use crate::value::{Context, Value};
+use crate::value::{Context, NarHash, Value};
 use crate::wire::{Decoder, Encoder, Stop, Text};
 
 operation! {
@@ -38,6 +38,54 @@ operation! {
         /// 32 digits of base 32.
         hash_part: Text;
     } -> Option<StorePath>
+}
+
+operation! {
+    /// The hash of a valid path's archive. [`QueryPathInfo`] tells more.
+    QueryPathHash = 4 {
+        /// The path.
+        path: StorePath;
+    } -> NarHash
+}
+
+operation! {
+    /// The paths that a valid path refers to. [`QueryPathInfo`] tells more.
+    QueryReferences = 5 {
+        /// The path.
+        path: StorePath;
+    } -> BTreeSet<StorePath>
+}
+
+operation! {
+    /// The derivation that made a valid path, if that is known. [`QueryPathInfo`] tells more.
+    QueryDeriver = 18 {
+        /// The path.
+        path: StorePath;
+    } -> Option<StorePath>
+}
+
+operation! {
+    /// The output paths of a valid derivation.
+    QueryDerivationOutputs = 22 {
+        /// The derivation.
+        path: StorePath;
+    } -> BTreeSet<StorePath>
+}
+
+operation! {
+    /// The names of a valid derivation's outputs.
+    QueryDerivationOutputNames = 28 {
+        /// The derivation.
+        path: StorePath;
+    } -> Vec<Text>
+}
+
+operation! {
+    /// The outputs of a valid derivation, with their paths as far as they are known.
+    QueryDerivationOutputMap = 41 if has_output_map {
+        /// The derivation.
+        path: StorePath;
+    } -> BTreeMap<Text, Option<StorePath>>
 }
 
 operation! {

@@ -26,3 +26,19 @@ operation! {
     /// All valid paths.
     QueryAllValidPaths = 23 {} -> BTreeSet<StorePath>
 }
+
+operation! {
+    /// Whether a substituter has a path.
+    HasSubstitutes = 3 {
+        /// The path.
+        path: StorePath;
+    } -> bool
+}
+
+operation! {
+    /// Which of the paths a substituter has.
+    QuerySubstitutablePaths = 32 {
+        /// The paths.
+        paths: BTreeSet<StorePath>;
+    } -> BTreeSet<StorePath>
+}

@@ -1,0 +1,306 @@
+//! Both halves against each other, in memory.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use store_path::{HashAlgorithm, StoreDir, StorePath};
+use tokio::io::{DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use tokio::time::timeout;
+use worker_protocol::client::{self, Client};
+use worker_protocol::log::{ActivityKind, Field, Level, ResultKind};
+use worker_protocol::operation::{
+    AddMultipleToStore, AddToStoreNar, BuildDerivation, IsValidPath, NarFromPath, QueryPathInfo,
+    QueryValidPaths, SetOptions,
+};
+use worker_protocol::server::{self, Server};
+use worker_protocol::{
+    BasicDerivation, BuildMode, BuildResult, BuildStatus, Error, Log, NarHash, PathInfo,
+    RemoteError, Request, ValidPathInfo, Version,
+};
+
+type Half = DuplexStream;
+type TestServer = Server<ReadHalf<Half>, WriteHalf<Half>>;
+type TestClient = Client<ReadHalf<Half>, WriteHalf<Half>>;
+
+/// A store in memory that follows the protocol's rules and no others.
+async fn serve(mut server: TestServer) -> Result<(), Error> {
+    let mut store: BTreeMap<StorePath, (PathInfo, Vec<u8>)> = BTreeMap::new();
+    while let Some(request) = server.next_request().await? {
+        match request {
+            Request::SetOptions(_) => server.answer::<SetOptions>(&()).await?,
+            Request::IsValidPath(IsValidPath { path }) => {
+                server
+                    .answer::<IsValidPath>(&store.contains_key(&path))
+                    .await?;
+            }
+            Request::QueryValidPaths(query) => {
+                let valid = query
+                    .paths
+                    .into_iter()
+                    .filter(|path| store.contains_key(path));
+                server.answer::<QueryValidPaths>(&valid.collect()).await?;
+            }
+            Request::QueryPathInfo(QueryPathInfo { path }) => {
+                let info = store.get(&path).map(|(info, _)| info.clone());
+                server.answer::<QueryPathInfo>(&info).await?;
+            }
+            Request::NarFromPath(NarFromPath { path }) => match store.get(&path) {
+                Some((_, nar)) => {
+                    server.answer::<NarFromPath>(&()).await?;
+                    server.raw(nar).await?;
+                }
+                None => server.fail(RemoteError::new("no such path")).await?,
+            },
+            Request::AddToStoreNar(AddToStoreNar { path, .. }) => {
+                server.log(Log::Next("adding\n".into())).await?;
+                if path.path.name() == "refused" {
+                    server.fail(RemoteError::new("refused")).await?;
+                    continue;
+                }
+                let nar = read_archive(&mut server).await?;
+                assert_eq!(nar.len() as u64, path.info.nar_size);
+                store.insert(path.path, (path.info, nar));
+                server.answer::<AddToStoreNar>(&()).await?;
+            }
+            Request::AddMultipleToStore(_) => {
+                while let Some(path) = server.next_path().await? {
+                    let nar = read_archive(&mut server).await?;
+                    store.insert(path.path, (path.info, nar));
+                }
+                server.answer::<AddMultipleToStore>(&()).await?;
+            }
+            Request::BuildDerivation(_) => {
+                for log in build_log() {
+                    server.log(log).await?;
+                }
+                server.answer::<BuildDerivation>(&build_result()).await?;
+            }
+            other => {
+                server
+                    .fail(RemoteError::new(format!("no {}", other.name())))
+                    .await?
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn read_archive(server: &mut TestServer) -> Result<Vec<u8>, Error> {
+    let mut nar = Vec::new();
+    loop {
+        let chunk = server.upload_chunk().await?;
+        if chunk.is_empty() {
+            return Ok(nar);
+        }
+        let count = chunk.len().min(50_000);
+        nar.extend_from_slice(&chunk[..count]);
+        server.consume_upload(count);
+    }
+}
+
+fn build_log() -> Vec<Log> {
+    vec![
+        Log::StartActivity {
+            id: 7,
+            level: Level::INFO,
+            kind: ActivityKind::BUILD,
+            text: "building".into(),
+            fields: vec![Field::Text("x.drv".into()), Field::Number(1)],
+            parent: 0,
+        },
+        Log::Result {
+            id: 7,
+            kind: ResultKind::BUILD_LOG_LINE,
+            fields: vec![Field::Text("a line".into())],
+        },
+        Log::StopActivity { id: 7 },
+    ]
+}
+
+fn build_result() -> BuildResult {
+    let mut result = BuildResult::new(BuildStatus::TimedOut);
+    result.error = "too slow".into();
+    result
+}
+
+fn path(name: &str) -> StorePath {
+    StorePath::from_base_name(&format!("{}-{name}", "1".repeat(32))).expect("a good name")
+}
+
+fn valid_path(name: &str, nar: &[u8]) -> ValidPathInfo {
+    ValidPathInfo {
+        path: path(name),
+        info: PathInfo {
+            deriver: Some(path("deriver.drv")),
+            nar_hash: NarHash(HashAlgorithm::Sha256.hash(nar)),
+            references: [path("reference"), path("other")].into(),
+            registration_time: 12,
+            nar_size: nar.len() as u64,
+            ultimate: true,
+            signatures: ["a:b".into()].into(),
+            content_address: None,
+        },
+    }
+}
+
+/// A connected pair, with so many bytes of room between them in each direction.
+fn pair(
+    room: usize,
+    client_version: Version,
+    server_version: Version,
+    assume: bool,
+) -> (TestClient, TestServer) {
+    let (ours, theirs) = duplex(room);
+    let (reader, writer) = split(ours);
+    let options = client::Options {
+        store_dir: StoreDir::NIX,
+        version: client_version,
+        assume: assume.then_some(client_version),
+    };
+    let client = Client::new(reader, writer, options);
+    let (reader, writer) = split(theirs);
+    let mut options = server::Options::nix(StoreDir::NIX, "2.99");
+    options.version = server_version;
+    options.trusted = Some(true);
+    (client, Server::new(reader, writer, options))
+}
+
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(20), work)
+        .await
+        .expect("nothing hangs")
+}
+
+async fn fetch(client: &mut TestClient, size: usize) -> Result<Vec<u8>, Error> {
+    let mut nar = Vec::new();
+    while nar.len() < size {
+        let chunk = client.raw_chunk().await?;
+        let count = chunk.len().min(size - nar.len());
+        nar.extend_from_slice(&chunk[..count]);
+        client.consume(count);
+    }
+    Ok(nar)
+}
+
+async fn talk(mut client: TestClient, version: Version, size: usize) -> Result<(), Error> {
+    let mut log = Vec::new();
+    let mut sink = |message| log.push(message);
+    let nar = vec![5; size];
+    let small = vec![6; 13];
+    client.call(&SetOptions::default(), &mut sink).await?;
+
+    let refused = AddToStoreNar {
+        path: valid_path("refused", &nar),
+        repair: false,
+        dont_check_signatures: true,
+    };
+    if version.has_tunnelled_nar() {
+        let result = async {
+            let mut upload = client.upload(&refused).await?;
+            for piece in nar.chunks(size / 40) {
+                upload.write(piece, &mut sink).await?;
+            }
+            let ticket = upload.finish(&mut sink).await?;
+            client.reply(ticket, &mut sink).await
+        };
+        assert!(matches!(result.await, Err(Error::Remote(error)) if error.message == "refused"));
+    }
+
+    let add = AddToStoreNar {
+        path: valid_path("one", &nar),
+        ..refused
+    };
+    let mut upload = client.upload(&add).await?;
+    upload.write(&nar, &mut sink).await?;
+    let add = upload.finish(&mut sink).await?;
+    let info = client.queue(&QueryPathInfo { path: path("one") }).await?;
+    let get = client.queue(&NarFromPath { path: path("one") }).await?;
+    let fail = client
+        .queue(&NarFromPath {
+            path: path("nowhere"),
+        })
+        .await?;
+    let derivation = BasicDerivation {
+        builder: "/bin/sh".into(),
+        ..BasicDerivation::default()
+    };
+    let build = BuildDerivation {
+        path: path("x.drv"),
+        derivation,
+        mode: BuildMode::Check,
+    };
+    let build = client.queue(&build).await?;
+    client.reply(add, &mut sink).await?;
+    assert_eq!(
+        client.reply(info, &mut sink).await?,
+        Some(valid_path("one", &nar).info)
+    );
+    client.reply(get, &mut sink).await?;
+    assert_eq!(fetch(&mut client, nar.len()).await?, nar);
+    assert!(matches!(
+        client.reply(fail, &mut sink).await,
+        Err(Error::Remote(_))
+    ));
+    assert_eq!(client.reply(build, &mut sink).await?, build_result());
+
+    if version.has_add_multiple_to_store() {
+        let add = AddMultipleToStore {
+            repair: false,
+            dont_check_signatures: true,
+        };
+        let mut upload = client.upload_multiple(&add, 3).await?;
+        for (name, nar) in [("a", &small), ("b", &nar), ("c", &small)] {
+            upload.path(&valid_path(name, nar))?;
+            for piece in nar.chunks(size / 3) {
+                upload.write(piece, &mut sink).await?;
+            }
+        }
+        let add = upload.finish(&mut sink).await?;
+        let paths = [path("a"), path("b"), path("c"), path("d")].into();
+        let valid = client
+            .queue(&QueryValidPaths {
+                paths,
+                substitute: false,
+            })
+            .await?;
+        client.reply(add, &mut sink).await?;
+        assert_eq!(client.reply(valid, &mut sink).await?.len(), 3);
+    }
+    assert_eq!(client.version(), Some(version));
+    assert_eq!(client.trusted(), version.has_trust().then_some(true));
+    let expected = if version.has_activities() { 3 } else { 2 };
+    let from_build = log
+        .iter()
+        .filter(|log| **log != Log::Next("adding\n".into()))
+        .count();
+    assert_eq!(from_build, expected, "{version}: {log:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_version_whatever_the_room_between_the_halves() {
+    for room in [1, 7, 64, 4096, 1 << 20] {
+        let size = (room * 40).clamp(1000, 300_000);
+        let versions: Vec<u8> = if room > 7 {
+            (18..=38).collect()
+        } else {
+            vec![21, 37, 38]
+        };
+        for minor in versions {
+            let version = Version::nix(minor);
+            for assume in [false, true] {
+                let (client, server) = pair(room, version, Version::NIX_NEWEST, assume);
+                let (talked, served) =
+                    within(async { tokio::join!(talk(client, version, size), serve(server)) })
+                        .await;
+                talked.unwrap_or_else(|error| panic!("{version}, {room}: {error}"));
+                served.unwrap_or_else(|error| panic!("{version}, {room}: {error}"));
+            }
+            let (client, server) = pair(room, Version::NIX_NEWEST, version, false);
+            let (talked, served) =
+                within(async { tokio::join!(talk(client, version, size), serve(server)) }).await;
+            talked.unwrap_or_else(|error| panic!("{version}, {room}: {error}"));
+            served.unwrap_or_else(|error| panic!("{version}, {room}: {error}"));
+        }
+    }
+}

@@ -288,9 +288,9 @@ fn print(arguments: &Arguments, contenders: &[Contender]) {
         .find(|(contender, _)| contender.hook == OURS)
         .map(|(_, medians)| *medians);
     if arguments.json {
-        print_json(arguments, &all)
+        print_json(arguments, &all);
     } else {
-        print_table(arguments, &all, ours)
+        print_table(arguments, &all, ours);
     }
 }
 

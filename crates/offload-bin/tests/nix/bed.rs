@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
-use testbed::{Host, HostOptions, Mount, Output, Pair, PairOptions, StoreDaemon};
+use testbed::{Distribution, Host, HostOptions, Mount, Output, Pair, PairOptions, StoreDaemon};
 
-/// Where nix-bin 2.8.0 of Debian has its own hook.
+use crate::registration::Registration;
+
+/// Where Debian's nix-bin has its own hook.
 pub(crate) const STOCK_HOOK: &str = "/usr/libexec/nix/build-remote";
 
 /// How long a process may outlive its build. A daemon takes about a second to end a build that nobody waits for.
@@ -41,7 +42,8 @@ fn start() -> Pair {
     } else {
         STOCK_HOOK
     };
-    let coordinator = HostOptions {
+    let mut coordinator = HostOptions {
+        distribution: distribution("OFFLOAD_TEST_COORDINATOR"),
         nix_conf: vec![
             "max-jobs = 0".into(),
             "builders = @/etc/nix/machines".into(),
@@ -50,16 +52,30 @@ fn start() -> Pair {
         mounts: vec![Mount::new(env!("CARGO_BIN_EXE_offload"), "/opt/offload")],
         ..HostOptions::default()
     };
+    if coordinator.distribution != Distribution::machine() {
+        // Nix 2.25 to 2.33 forget the build-hook of nix.conf.
+        coordinator.daemon_arguments = ["--option", "build-hook", hook].map(Into::into).into();
+    }
+    let builder = HostOptions {
+        distribution: distribution("OFFLOAD_TEST_BUILDER"),
+        ..HostOptions::default()
+    };
     let without_store = HostOptions {
         store: StoreDaemon::Absent,
-        ..HostOptions::default()
+        ..builder.clone()
     };
     let options = PairOptions {
         coordinator,
-        extra_builders: vec![HostOptions::default(), without_store],
+        extra_builders: vec![builder.clone(), without_store],
+        builder,
         ..PairOptions::default()
     };
     Pair::start(options).unwrap_or_else(|error| panic!("the bed starts: {error}"))
+}
+
+/// The distribution whose root folder the environment names, or else this machine's.
+fn distribution(variable: &str) -> Distribution {
+    std::env::var_os(variable).map_or_else(Distribution::machine, Distribution::at)
 }
 
 /// A derivation in the Nix language whose builder is `/bin/sh -c SCRIPT`; `attributes` are more of its attributes.
@@ -132,28 +148,23 @@ impl Bed {
         format!("{}{}", output.stderr, &log[mark..])
     }
 
-    /// What the store of `host` says of a valid path.
-    pub(crate) fn path_info(&self, host: &Host, path: &str) -> Value {
-        let json = host
-            .run(&["nix", "path-info", "--json", path])
-            .unwrap_or_else(|error| panic!("{error}"));
-        let mut infos: Value = serde_json::from_str(&json).expect("it is JSON");
-        infos[0].take()
-    }
-
-    /// Asserts that the path is valid on both sides with the same facts.
-    pub(crate) fn assert_same_on_both(&self, path: &str) {
-        let [coordinators, builders] = self.hosts().map(|host| self.path_info(host, path));
-        for fact in ["narHash", "narSize", "references", "deriver", "ca"] {
-            assert_eq!(coordinators[fact], builders[fact], "{fact} of {path}");
-        }
-        assert!(coordinators["deriver"].is_string(), "{coordinators}");
-        // "Built here" is what only the builder may say.
+    /// Asserts that the path is valid on both sides with the same facts, and returns the coordinator's.
+    pub(crate) fn assert_same_on_both(&self, path: &str) -> Registration {
+        let [here, there] = self.hosts().map(|host| {
+            Registration::read(host, path)
+                .unwrap_or_else(|| panic!("{path} is not valid on {}", host.name()))
+        });
+        assert!(here.deriver.is_some(), "{here:?}");
+        // "Built here" is what only the builder may say, and only its key may sign.
+        assert_eq!((here.ultimate, there.ultimate), (None, Some(1)), "{path}");
         assert_eq!(
-            (&coordinators["ultimate"], &builders["ultimate"]),
-            (&Value::Null, &Value::Bool(true)),
-            "{path}"
+            Registration {
+                ultimate: there.ultimate,
+                ..here.clone()
+            },
+            there
         );
+        here
     }
 
     /// Asserts that no build left anything: no process, no held slot, no store path that is not what its row says.

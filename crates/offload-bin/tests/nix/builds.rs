@@ -1,17 +1,21 @@
 //! Builds that succeed. Each is made twice, under two names, because a word too many or too few on a connection shows
 //! only when the connection, or the daemon behind it, is used again.
 
-use crate::bed::{Bed, bed, derivation, ours};
+use crate::{
+    bed::{Bed, bed, derivation, ours},
+    registration::Registration,
+};
 
 /// Builds what `expression` makes of two names, checks what came of each, and that nothing is left over.
-fn twice(expression: impl Fn(&str) -> String, check: impl Fn(&Bed, &str, &[String])) {
+fn twice(expression: impl Fn(&str) -> String, check: impl Fn(&Bed, &str, &[Registration])) {
     let bed = bed();
     for round in ["first", "second"] {
         let paths = bed.built(&expression(round));
-        for path in &paths {
-            bed.assert_same_on_both(path);
-        }
-        check(&bed, round, &paths);
+        let outputs: Vec<_> = paths
+            .iter()
+            .map(|path| bed.assert_same_on_both(path))
+            .collect();
+        check(&bed, round, &outputs);
     }
     bed.assert_clean();
 }
@@ -41,17 +45,16 @@ fn trivial() {
                 "",
             )
         },
-        |bed, round, paths| {
-            assert_eq!(read(bed, &paths[0]), format!("{round}\n"));
-            let info = bed.path_info(&bed.pair.coordinator, &paths[0]);
+        |bed, round, outputs| {
+            assert_eq!(read(bed, &outputs[0].path), format!("{round}\n"));
+            let deriver = outputs[0].deriver.as_ref().unwrap();
             assert!(
-                info["deriver"]
-                    .as_str()
-                    .is_some_and(|drv| drv.ends_with(&format!("-trivial-{round}.drv")))
+                deriver.ends_with(&format!("-trivial-{round}.drv")),
+                "{deriver}"
             );
             assert_eq!(
-                (&info["narSize"], &info["references"]),
-                (&120.into(), &serde_json::json!([]))
+                (outputs[0].nar_size, outputs[0].references.len()),
+                (Some(120), 0)
             );
         },
     );
@@ -73,8 +76,8 @@ fn three_inputs_that_the_builder_lacks() {
                 &sources(round),
             )
         },
-        |bed, round, paths| {
-            let content = read(bed, &paths[0]);
+        |bed, round, outputs| {
+            let content = read(bed, &outputs[0].path);
             assert!(
                 content.starts_with(&format!("{round} 1\n{round} 2\n{round} 3\n/nix/store/")),
                 "{content}"
@@ -85,15 +88,9 @@ fn three_inputs_that_the_builder_lacks() {
                 .expect("the line of paths")
                 .split(' ')
                 .collect();
-            let info = bed.path_info(&bed.pair.coordinator, &paths[0]);
-            let mut references: Vec<_> = info["references"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|path| path.as_str().unwrap())
-                .collect();
-            references.sort_by_key(|path| inputs.iter().position(|input| input == path));
-            assert_eq!(references, inputs);
+            let mut sorted = inputs.clone();
+            sorted.sort_unstable();
+            assert_eq!(outputs[0].references, sorted);
             for input in inputs {
                 bed.pair
                     .builder
@@ -118,14 +115,16 @@ fn two_outputs_one_of_which_refers_to_the_other() {
             );
             format!("let both = {both}; in [ both.out both.dev ]")
         },
-        |bed, _, paths| {
-            let [out, dev] = paths else {
-                panic!("{paths:?}")
+        |bed, _, outputs| {
+            let [out, dev] = outputs else {
+                panic!("{outputs:?}")
             };
-            assert_eq!(read(bed, &format!("{dev}/out")), format!("{out}\n"));
-            for path in [out, dev] {
-                let info = bed.path_info(&bed.pair.coordinator, path);
-                assert_eq!(info["references"], serde_json::json!([out]), "{path}");
+            assert_eq!(
+                read(bed, &format!("{}/out", dev.path)),
+                format!("{}\n", out.path)
+            );
+            for output in [out, dev] {
+                assert_eq!(output.references, [&*out.path], "{}", output.path);
             }
         },
     );
@@ -146,7 +145,9 @@ fn one_output_of_two_is_wanted() {
                 )
             )
         },
-        |bed, round, paths| assert_eq!(read(bed, &paths[0]), format!("one-output-{round}\n")),
+        |bed, round, outputs| {
+            assert_eq!(read(bed, &outputs[0].path), format!("one-output-{round}\n"))
+        },
     );
 }
 
@@ -167,15 +168,15 @@ fn fixed_output_flat() {
                     &attributes,
                 )
             },
-            |bed, round, paths| {
-                assert_eq!(read(bed, &paths[0]), format!("flat {algorithm} {round}"));
-                let info = bed.path_info(&bed.pair.coordinator, &paths[0]);
+            |bed, round, outputs| {
+                assert_eq!(
+                    read(bed, &outputs[0].path),
+                    format!("flat {algorithm} {round}")
+                );
+                let address = outputs[0].content_address.as_ref().unwrap();
                 assert!(
-                    info["ca"]
-                        .as_str()
-                        .unwrap()
-                        .starts_with(&format!("fixed:{algorithm}:")),
-                    "{info}"
+                    address.starts_with(&format!("fixed:{algorithm}:")),
+                    "{address}"
                 );
             },
         );
@@ -214,16 +215,13 @@ fn fixed_output_recursive() {
                 &attributes,
             )
         },
-        |bed, round, paths| {
+        |bed, round, outputs| {
             assert_eq!(
-                read(bed, &format!("{}/file", paths[0])),
+                read(bed, &format!("{}/file", outputs[0].path)),
                 format!("{round}\n")
             );
-            let info = bed.path_info(&bed.pair.coordinator, &paths[0]);
-            assert!(
-                info["ca"].as_str().unwrap().starts_with("fixed:r:sha256:"),
-                "{info}"
-            );
+            let address = outputs[0].content_address.as_ref().unwrap();
+            assert!(address.starts_with("fixed:r:sha256:"), "{address}");
         },
     );
 }
@@ -240,17 +238,17 @@ fn a_chain_of_five() {
             );
             format!("builtins.foldl' (before: i: {link}) \"\" [ 1 2 3 4 5 ]")
         },
-        |bed, _, paths| {
+        |bed, _, outputs| {
             let closure = bed
                 .pair
                 .coordinator
-                .run(&["nix-store", "--query", "--requisites", &paths[0]])
+                .run(&["nix-store", "--query", "--requisites", &outputs[0].path])
                 .unwrap();
             assert_eq!(closure.lines().count(), 5, "{closure}");
             for path in closure.lines() {
                 bed.assert_same_on_both(path);
             }
-            let content = read(bed, &paths[0]);
+            let content = read(bed, &outputs[0].path);
             let last_words: Vec<_> = content
                 .lines()
                 .filter_map(|line| line.split(' ').next_back())
@@ -272,8 +270,8 @@ fn a_tree_of_every_kind_of_node() {
         chmod 600 $out/zero"#;
     twice(
         |round| derivation(&format!("tree-{round}"), script, ""),
-        |bed, round, paths| {
-            let [here, there] = bed.hosts().map(|host| listing(host, &paths[0]));
+        |bed, round, outputs| {
+            let [here, there] = bed.hosts().map(|host| listing(host, &outputs[0].path));
             assert_eq!(here, there);
             assert!(
                 here.lines().all(|line| line.ends_with("|1.0000000000|0:0")),
@@ -284,10 +282,10 @@ fn a_tree_of_every_kind_of_node() {
                 "{here}"
             );
             assert_eq!(
-                read(bed, &format!("{}/with space", paths[0])),
+                read(bed, &format!("{}/with space", outputs[0].path)),
                 format!("tree-{round}")
             );
-            let program = format!("{}/bin/relative", paths[0]);
+            let program = format!("{}/bin/relative", outputs[0].path);
             assert_eq!(bed.pair.coordinator.run(&[&program]).unwrap(), "runs\n");
         },
     );
@@ -304,7 +302,12 @@ fn substitutes_not_allowed() {
                 "allowSubstitutes = false;",
             )
         },
-        |bed, round, paths| assert_eq!(read(bed, &paths[0]), format!("unsubstituted-{round}\n")),
+        |bed, round, outputs| {
+            assert_eq!(
+                read(bed, &outputs[0].path),
+                format!("unsubstituted-{round}\n")
+            )
+        },
     );
 }
 
@@ -330,13 +333,10 @@ fn an_input_that_another_builder_made() {
             .unwrap();
         bed.use_machines(&[bed.pair.machine_line().to_string()]);
         let uses = bed.built(&uses);
-        bed.assert_same_on_both(&uses[0]);
+        let registration = bed.assert_same_on_both(&uses[0]);
         let name = bed.pair.coordinator.run(&["cat", &uses[0]]).unwrap();
         assert_eq!(name, format!("made-{round}\n"));
-        assert_eq!(
-            bed.path_info(&bed.pair.builder, &uses[0])["references"],
-            serde_json::json!(made)
-        );
+        assert_eq!(registration.references, made);
     }
     bed.assert_clean();
 }
@@ -353,7 +353,7 @@ fn sixteen_at_once() {
             );
             format!("builtins.genList (i: {one}) 16")
         },
-        |_, _, paths| assert_eq!(paths.len(), 16),
+        |_, _, outputs| assert_eq!(outputs.len(), 16),
     );
 }
 
@@ -368,11 +368,11 @@ fn the_whole_log_of_a_build_that_succeeds() {
                 "i=1; while [ $i -le 3000 ]; do echo $name line $i; i=$((i+1)); done; echo > $out";
             derivation(&format!("long-log-{round}"), script, "")
         },
-        |bed, round, paths| {
+        |bed, round, outputs| {
             let log = bed
                 .pair
                 .coordinator
-                .run(&["nix", "log", &paths[0]])
+                .run(&["nix", "log", &outputs[0].path])
                 .unwrap();
             let expected: String = (1..=3000)
                 .map(|i| format!("long-log-{round} line {i}\n"))

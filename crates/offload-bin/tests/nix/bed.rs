@@ -126,6 +126,23 @@ impl Bed {
         output.stdout.lines().map(str::to_owned).collect()
     }
 
+    /// Runs what has to succeed on the coordinator, and returns what it printed, without the end of its last line.
+    pub(crate) fn run(&self, command: &[&str]) -> String {
+        let printed = self
+            .pair
+            .coordinator
+            .run(command)
+            .unwrap_or_else(|error| panic!("{error}"));
+        printed.trim_end_matches('\n').to_owned()
+    }
+
+    /// The store derivation of a derivation with one output, and its output path.
+    pub(crate) fn instantiated(&self, expression: &str) -> [String; 2] {
+        let drv = self.run(&["nix-instantiate", "-E", expression]);
+        let out = self.run(&["nix-store", "--query", "--outputs", &drv]);
+        [drv, out]
+    }
+
     pub(crate) fn logs(&self) -> String {
         self.hosts().map(Host::logs).concat()
     }

@@ -146,7 +146,7 @@ fn one_output_of_two_is_wanted() {
             )
         },
         |bed, round, outputs| {
-            assert_eq!(read(bed, &outputs[0].path), format!("one-output-{round}\n"))
+            assert_eq!(read(bed, &outputs[0].path), format!("one-output-{round}\n"));
         },
     );
 }
@@ -306,7 +306,7 @@ fn substitutes_not_allowed() {
             assert_eq!(
                 read(bed, &outputs[0].path),
                 format!("unsubstituted-{round}\n")
-            )
+            );
         },
     );
 }

@@ -2,7 +2,10 @@
 
 use testbed::Output;
 
-use crate::bed::{Bed, bed, derivation, ours};
+use crate::{
+    bed::{Bed, bed, derivation, ours},
+    registration::Registration,
+};
 
 /// Builds what has to fail, asserts that nothing of it is left, and that the next build is none the worse.
 fn fails(name: &str, script: &str, attributes: &str, check: impl Fn(&Bed, &Output, &str)) {
@@ -10,29 +13,12 @@ fn fails(name: &str, script: &str, attributes: &str, check: impl Fn(&Bed, &Outpu
     for round in ["first", "second"] {
         let name = format!("{name}-{round}");
         let failing = derivation(&name, script, attributes);
-        let drv = bed
-            .pair
-            .coordinator
-            .run(&["nix-instantiate", "-E", &failing])
-            .unwrap();
-        let out = bed
-            .pair
-            .coordinator
-            .run(&["nix-store", "--query", "--outputs", drv.trim()])
-            .unwrap();
+        let [drv, out] = bed.instantiated(&failing);
         let output = bed.build(&failing, &[]);
         assert!(!output.status.success(), "{}", output.stdout);
-        check(&bed, &output, drv.trim());
+        check(&bed, &output, &drv);
         for host in bed.hosts() {
-            let valid = host
-                .exec(&["nix-store", "--check-validity", out.trim()])
-                .unwrap();
-            assert!(
-                !valid.status.success(),
-                "{} is valid on {}",
-                out.trim(),
-                host.name()
-            );
+            assert_eq!(Registration::read(host, &out), None, "on {}", host.name());
         }
         bed.built(&derivation(&format!("after-{name}"), "echo > $out", ""));
     }
@@ -50,7 +36,7 @@ fn the_client_sees_the_builders_error_and_the_last_lines() {
             "{said}"
         );
         assert!(said.contains("line 30 of exit-3-"), "{said}");
-        let log = bed.pair.coordinator.run(&["nix", "log", drv]).unwrap();
+        let log = bed.run(&["nix", "log", drv]);
         let numbers: Vec<_> = log
             .lines()
             .map(|line| line.split(' ').nth(1).unwrap().to_owned())
@@ -67,7 +53,7 @@ fn the_whole_log_of_a_build_that_fails() {
     let script =
         "i=1; while [ $i -le 3000 ]; do echo line $i; i=$((i+1)); done; printf last; exit 1";
     fails("long-failure", script, "", |bed, _, drv| {
-        let log = bed.pair.coordinator.run(&["nix", "log", drv]).unwrap();
+        let log = bed.run(&["nix", "log", drv]);
         let mut expected: Vec<_> = (1..=3000).map(|i| format!("line {i}")).collect();
         expected.push("last".into());
         assert_eq!(log.lines().count(), expected.len());

@@ -7,23 +7,22 @@ use crate::{
 
 /// Of each path its registration, and of all files below it names, types, modes, sizes, link targets, times, owners.
 fn registered(bed: &Bed, paths: &[String]) -> (Vec<Option<Registration>>, String) {
-    let coordinator = &bed.pair.coordinator;
     let rows = paths
         .iter()
-        .map(|path| Registration::read(coordinator, path))
+        .map(|path| Registration::read(&bed.pair.coordinator, path))
         .collect();
     let find = format!(
         "find {} -printf '%p|%y|%m|%s|%l|%T@|%U:%G\\n' | LC_ALL=C sort",
         paths.join(" ")
     );
-    (rows, coordinator.run(&["sh", "-c", &find]).unwrap())
+    (rows, bed.run(&["sh", "-c", &find]))
 }
 
 fn delete(bed: &Bed, paths: &[String]) {
     let paths: Vec<_> = paths.iter().map(String::as_str).collect();
     for host in bed.hosts() {
         host.run(&[&["nix-store", "--delete"], &paths[..]].concat())
-            .unwrap();
+            .expect("nothing refers to them");
     }
 }
 

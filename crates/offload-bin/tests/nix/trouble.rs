@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use testbed::{MachineLine, Output};
 
-use crate::bed::{Bed, bed, derivation, ours};
+use crate::{
+    bed::{Bed, bed, derivation, ours},
+    registration::Registration,
+};
 
 /// How long a build may take that no machine takes. Every wait for a machine is bounded far below it.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -14,16 +17,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 fn refused(bed: &Bed, name: &str, machines: &[MachineLine], words: &[&str]) {
     bed.use_machines(&machines.iter().map(ToString::to_string).collect::<Vec<_>>());
     let expression = derivation(name, "echo > $out", "");
-    let drv = bed
-        .pair
-        .coordinator
-        .run(&["nix-instantiate", "-E", &expression])
-        .unwrap();
-    let out = bed
-        .pair
-        .coordinator
-        .run(&["nix-store", "--query", "--outputs", drv.trim()])
-        .unwrap();
+    let [_, out] = bed.instantiated(&expression);
     let mark = bed.mark();
     let output = build_within_limit(bed, &expression);
     let said = bed.said_since(mark, &output);
@@ -31,12 +25,8 @@ fn refused(bed: &Bed, name: &str, machines: &[MachineLine], words: &[&str]) {
     for word in words {
         assert!(said.contains(word), "{word:?} is not said in\n{said}");
     }
-    let valid = bed
-        .pair
-        .coordinator
-        .exec(&["nix-store", "--check-validity", out.trim()])
-        .unwrap();
-    assert!(!valid.status.success() && !bed.pair.coordinator.outside(out.trim()).exists());
+    assert_eq!(Registration::read(&bed.pair.coordinator, &out), None);
+    assert!(!bed.pair.coordinator.outside(&out).exists(), "{out}");
     bed.assert_idle();
     bed.use_machines(&[bed.pair.machine_line().to_string()]);
     bed.assert_same_on_both(&bed.built(&expression)[0]);
@@ -53,20 +43,17 @@ fn build_within_limit(bed: &Bed, expression: &str) -> Output {
 
 /// A key on the coordinator that no builder knows.
 fn make_key(bed: &Bed, file: &str, passphrase: &str) {
-    bed.pair.coordinator.run(&["rm", "-f", file]).unwrap();
-    bed.pair
-        .coordinator
-        .run(&[
-            "ssh-keygen",
-            "-q",
-            "-t",
-            "ed25519",
-            "-N",
-            passphrase,
-            "-f",
-            file,
-        ])
-        .unwrap();
+    bed.run(&["rm", "-f", file]);
+    bed.run(&[
+        "ssh-keygen",
+        "-q",
+        "-t",
+        "ed25519",
+        "-N",
+        passphrase,
+        "-f",
+        file,
+    ]);
 }
 
 #[test]
@@ -202,10 +189,7 @@ fn a_host_key_of_known_hosts_will_do() {
     };
     bed.use_machines(&[line.to_string()]);
     let paths = bed.built(&derivation("known-host", "echo > $out", ""));
-    bed.pair
-        .coordinator
-        .run(&["rm", "/root/.ssh/known_hosts"])
-        .unwrap();
+    bed.run(&["rm", "/root/.ssh/known_hosts"]);
     bed.assert_same_on_both(&paths[0]);
     bed.assert_clean();
 }

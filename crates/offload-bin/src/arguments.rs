@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::demo;
+
 /// How the program was called.
 pub(crate) enum Call {
     /// By nix-daemon: one number, its verbosity.
@@ -26,11 +28,23 @@ struct CommandLine {
 
 /// What a person can ask for.
 #[derive(Subcommand)]
-pub(crate) enum Command {}
+pub(crate) enum Command {
+    /// Shows one build going to another machine and back, inside this process.
+    ///
+    /// Starts an SSH server on loopback with a small store daemon behind it, and offers the hook a
+    /// build with one input. Needs neither root nor Nix nor sshd.
+    Demo {
+        /// Keep the folder with both stores.
+        #[arg(long)]
+        keep: bool,
+    },
+}
 
 impl Command {
     pub(crate) fn run(self) -> ExitCode {
-        match self {}
+        match self {
+            Command::Demo { keep } => demo::run(keep),
+        }
     }
 }
 

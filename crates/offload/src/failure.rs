@@ -12,6 +12,9 @@ pub enum Failure {
     /// The machine cannot be reached.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// The machine is there, but no way leads to its store daemon.
+    #[error("no store daemon is reached: {0}")]
+    NoDaemon(String),
     /// The machine's store daemon says something wrong, or nothing.
     #[error("failed to {action}: {error}")]
     Remote {
@@ -66,12 +69,24 @@ pub enum Failure {
 /// What goes wrong in a conversation with a machine's store daemon.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteFailure {
-    /// The protocol, or the daemon's own error.
-    #[error(transparent)]
-    Protocol(#[from] worker_protocol::Error),
+    /// What the daemon itself says.
+    #[error("{0}")]
+    Daemon(worker_protocol::RemoteError),
+    /// The conversation broke.
+    #[error("failed to {0}")]
+    Protocol(worker_protocol::Error),
     /// The daemon is there, and silent.
     #[error("no answer within {} s", .0.as_secs())]
     Silent(std::time::Duration),
+}
+
+impl From<worker_protocol::Error> for RemoteFailure {
+    fn from(error: worker_protocol::Error) -> Self {
+        match error {
+            worker_protocol::Error::Remote(error) => RemoteFailure::Daemon(error),
+            other => RemoteFailure::Protocol(other),
+        }
+    }
 }
 
 /// What follows from a failure.
@@ -97,6 +112,7 @@ impl Failure {
     pub fn consequence(&self) -> Consequence {
         match self {
             Failure::Link(_)
+            | Failure::NoDaemon(_)
             | Failure::Remote { .. }
             | Failure::Import(_)
             | Failure::Reference { .. }

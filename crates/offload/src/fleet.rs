@@ -46,7 +46,7 @@ impl Identity {
 #[derive(Debug)]
 pub struct Fleet {
     machines: Vec<Machine>,
-    /// Why a machine is not tried again.
+    /// Why a machine is not tried again, in short: the whole reason was told when it was found out.
     failed: Vec<Option<String>>,
     slots: SlotDirectory,
     identity: Identity,
@@ -153,15 +153,15 @@ impl Fleet {
                     let uri = &machine.uri;
                     let message = format!("offload: failed to reach {uri}: {failure}");
                     log.daemon.message(Level::Warning, &message);
-                    self.failed[index] = Some(format!("cannot be reached: {failure}"));
+                    self.failed[index] = Some("cannot be reached".to_owned());
                 }
             }
         }
     }
 
     /// Gives a machine back that got into trouble; it is not tried again by this process.
-    pub async fn give_up(&mut self, lease: Lease, why: &str) {
-        self.failed[lease.index] = Some(format!("failed: {why}"));
+    pub async fn give_up(&mut self, lease: Lease) {
+        self.failed[lease.index] = Some("has just failed".to_owned());
         lease.remote.close().await;
     }
 

@@ -5,6 +5,7 @@
 
 pub mod build;
 mod copy;
+pub mod embedded;
 pub mod failure;
 pub mod fleet;
 pub mod hook;

@@ -17,7 +17,7 @@ use crate::log::Log;
 use crate::machines::Machine;
 
 /// The socket of a Nix daemon, unless the machine's URI says otherwise.
-const NIX_SOCKET: &str = "/nix/var/nix/daemon-socket/socket";
+pub(crate) const NIX_SOCKET: &str = "/nix/var/nix/daemon-socket/socket";
 /// The command for machines whose socket cannot be reached.
 const NIX_DAEMON: &str = "nix-daemon --stdio";
 /// How long a daemon may be silent about anything but a build. Old daemons make whoever adds a
@@ -195,12 +195,18 @@ pub(crate) async fn unless_silent<T>(
 
 /// The socket first, because nothing has to be started for it; a command where a key's
 /// restrictions or an old sshd forbid that, or where the machine's URI names one.
-async fn open_daemon(link: &SshLink, machine: &Machine) -> Result<ByteStream, LinkError> {
+async fn open_daemon(link: &SshLink, machine: &Machine) -> Result<ByteStream, Failure> {
     if let Some(program) = machine.uri.parameter("remote-program") {
-        return link.exec(&format!("{program} --stdio")).await;
+        return Ok(link.exec(&format!("{program} --stdio")).await?);
     }
-    match link.open_socket(NIX_SOCKET).await {
-        Err(LinkError::Channel { .. }) => link.exec(NIX_DAEMON).await,
-        opened => opened,
+    let socket = match link.open_socket(NIX_SOCKET).await {
+        Err(refused @ LinkError::Channel { .. }) => refused,
+        opened => return Ok(opened?),
+    };
+    match link.exec(NIX_DAEMON).await {
+        Err(refused @ LinkError::Channel { .. }) => {
+            Err(Failure::NoDaemon(format!("{socket}; {refused}")))
+        }
+        opened => Ok(opened?),
     }
 }

@@ -295,7 +295,7 @@ async fn run(
         let uri = lease.machine.uri.clone();
         let derivation = &offer.derivation;
         let consequence = failure.consequence();
-        fleet.give_up(*lease, &failure.to_string()).await;
+        fleet.give_up(*lease).await;
         if consequence != Consequence::TryAnother {
             let message = format!("build of {derivation} on {uri} failed: {failure}");
             log.daemon.message(Level::Error, &message);

@@ -6,10 +6,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
-use nar::{Durability, Restore, RestoreError, RestoreOptions, Written};
-use sha2::{Digest, Sha256};
+use nar::{Digest, Durability, Observe, Restore, RestoreError, RestoreOptions, Written};
 use store_path::{ContentAddress, ContentAddressMethod, Hash, HashFormat, Hasher};
 use worker_protocol::ValidPathInfo;
+
+use super::remove_tree;
 
 /// Buffer for reading a file back, in bytes.
 const BUFFER: usize = 256 << 10;
@@ -84,8 +85,7 @@ pub struct Import {
     promised: ValidPathInfo,
     fixed: Option<(ContentAddress, Hasher)>,
     restore: Restore,
-    sha256: Sha256,
-    size: u64,
+    digest: Digest,
 }
 
 impl Import {
@@ -98,7 +98,7 @@ impl Import {
         fixed: Option<ContentAddress>,
     ) -> Result<Self, ImportError> {
         let path = real_store_dir.join(promised.path.base_name());
-        remove(&path).map_err(|source| ImportError::Leftover {
+        remove_tree(&path).map_err(|source| ImportError::Leftover {
             path: path.clone(),
             source,
         })?;
@@ -121,8 +121,7 @@ impl Import {
             promised,
             fixed,
             restore,
-            sha256: Sha256::new(),
-            size: 0,
+            digest: Digest::new(),
         })
     }
 
@@ -139,8 +138,7 @@ impl Import {
                 source,
             })?;
         let belongs = &input[..written.consumed];
-        self.sha256.update(belongs);
-        self.size += belongs.len() as u64;
+        self.digest.observe(belongs);
         if let Some((fixed, hasher)) = &mut self.fixed
             && fixed.method == ContentAddressMethod::Recursive
         {
@@ -160,10 +158,10 @@ impl Import {
             promised,
             fixed,
             restore,
-            sha256,
-            size,
+            digest,
         } = self;
-        let actual = Hash::sha256(sha256.finalize().into());
+        let fingerprint = digest.finish();
+        let actual = Hash::sha256(fingerprint.sha256);
         if actual != promised.info.nar_hash.0 {
             return Err(ImportError::NarHash {
                 path,
@@ -171,10 +169,10 @@ impl Import {
                 promised: promised.info.nar_hash.0.print(HashFormat::Base32),
             });
         }
-        if size != promised.info.nar_size {
+        if fingerprint.size != promised.info.nar_size {
             return Err(ImportError::NarSize {
                 path,
-                actual: size,
+                actual: fingerprint.size,
                 promised: promised.info.nar_size,
             });
         }
@@ -221,30 +219,4 @@ fn hash_flat(path: &PathBuf, mut hasher: Hasher) -> Result<Hash, ImportError> {
             length => hasher.update(&buffer[..length]),
         }
     }
-}
-
-/// Removes a tree whose directories may be read-only, as they are in a store.
-fn remove(path: &PathBuf) -> std::io::Result<()> {
-    let metadata = match path.symlink_metadata() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        found => found?,
-    };
-    if metadata.is_dir() {
-        make_writable(path)?;
-        std::fs::remove_dir_all(path)
-    } else {
-        std::fs::remove_file(path)
-    }
-}
-
-fn make_writable(directory: &PathBuf) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))?;
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            make_writable(&entry.path())?;
-        }
-    }
-    Ok(())
 }

@@ -5,8 +5,10 @@ mod database;
 mod import;
 mod location;
 mod nix;
+mod remove;
 
 pub use database::{Database, DatabaseError};
 pub use import::{Import, ImportError};
 pub use location::{LocationError, StoreDirectories, StoreLocation};
 pub use nix::{LocalError, NixStore};
+pub(crate) use remove::remove_tree;

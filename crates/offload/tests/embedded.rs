@@ -1,0 +1,214 @@
+//! Whole builds inside one process, over real SSH, with machines that misbehave on demand. What
+//! real daemons do is tested with real ones, in `offload-bin`.
+
+use std::path::Path;
+
+use offload::embedded::{Coordinator, Heard, Machine, Misbehaviour, PreparedBuild, Source};
+use offload::hook::ExitCode;
+use offload::slots::SlotDirectory;
+
+const SCRIPT: &str = r#"
+echo "reading $input"
+read -r line < "$input"
+echo "$line, said the builder; it lies at $out" > "$out"
+"#;
+
+const MISBEHAVIOURS: [Misbehaviour; 4] = [
+    Misbehaviour::HasNoDaemon,
+    Misbehaviour::RefusesInputs,
+    Misbehaviour::CutsArchives,
+    Misbehaviour::AltersArchives,
+];
+
+/// One coordinator, in a folder of its own.
+struct Bed {
+    folder: tempfile::TempDir,
+    coordinator: Coordinator,
+    build: PreparedBuild,
+}
+
+impl Bed {
+    /// The store is named after the first machine's, where its builds really run.
+    fn new(machine: &Machine) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store_dir = machine.store().store_dir().clone();
+        let mut coordinator = Coordinator::create(folder.path(), store_dir).unwrap();
+        let input = Source {
+            name: "letter",
+            content: "HELLO\n",
+        };
+        let build = coordinator.add_build("answer", input, SCRIPT).unwrap();
+        Bed {
+            folder,
+            coordinator,
+            build,
+        }
+    }
+
+    async fn offer(&self, builders: &str) -> (ExitCode, String) {
+        let mut text = String::new();
+        let hear = |heard| match heard {
+            Heard::Reply(line) => text.extend([&line, "\n"]),
+            Heard::Log(line) => text.extend(["log: ", &line, "\n"]),
+        };
+        let code = self.coordinator.offer(&self.build, builders, hear).await;
+        (code.unwrap(), text)
+    }
+
+    /// Nothing registered, nothing left of the output, no slot held.
+    async fn assert_untouched(&self, machine: &Machine) {
+        let output = &self.build.output;
+        assert_eq!(self.coordinator.path_info(output).unwrap(), None);
+        let file = self.coordinator.file(output);
+        assert!(
+            file.symlink_metadata().is_err(),
+            "{} is left",
+            file.display()
+        );
+        self.assert_slots_free(machine).await;
+    }
+
+    async fn assert_slots_free(&self, machine: &Machine) {
+        let slots = SlotDirectory::open(self.coordinator.slot_directory()).unwrap();
+        let list = offload::machines::read_builders(&machine.line("x86_64-linux"), "");
+        let choice = slots.lock_choice().await.unwrap();
+        let occupancy = slots.occupancy(&list.machines[0], &choice).unwrap();
+        assert_eq!(occupancy.used, 0, "slots are still held");
+    }
+}
+
+async fn machine(folder: &Path, misbehaviour: Option<Misbehaviour>) -> Machine {
+    Machine::start(folder, misbehaviour).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_build_goes_to_the_machine_and_its_output_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = machine(folder.path(), None).await;
+    let bed = Bed::new(&machine);
+    let (code, text) = bed.offer(&machine.line("x86_64-linux")).await;
+    assert_eq!(code, ExitCode::Done, "{text}");
+    assert!(
+        text.contains(&format!("# accept\n{}\n", machine.uri())),
+        "{text}"
+    );
+    assert!(text.contains("log: reading /"), "{text}");
+    let output = &bed.build.output;
+    let content = std::fs::read_to_string(bed.coordinator.file(output)).unwrap();
+    let store_dir = machine.store().store_dir();
+    let expected = format!(
+        "HELLO, said the builder; it lies at {}\n",
+        store_dir.print(output)
+    );
+    assert_eq!(content, expected);
+    let info = bed
+        .coordinator
+        .path_info(output)
+        .unwrap()
+        .expect("registered");
+    assert_eq!(info.deriver.as_ref(), Some(&bed.build.derivation));
+    assert!(
+        info.references.contains(output),
+        "it names itself: {info:?}"
+    );
+    bed.assert_slots_free(&machine).await;
+
+    // What the machine has, it is not sent again.
+    let (code, text) = bed.offer(&machine.line("x86_64-linux")).await;
+    assert_eq!(code, ExitCode::Done, "{text}");
+    assert!(
+        text.contains(": 0 inputs sent, 0 outputs received"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_builder_that_fails_is_a_permanent_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = machine(folder.path(), None).await;
+    let mut bed = Bed::new(&machine);
+    let input = Source {
+        name: "letter",
+        content: "HELLO\n",
+    };
+    let script = "echo going down; exit 3";
+    bed.build = bed.coordinator.add_build("sinking", input, script).unwrap();
+    let (code, text) = bed.offer(&machine.line("x86_64-linux")).await;
+    assert_eq!(code, ExitCode::Permanent, "{text}");
+    assert!(text.contains("log: going down"), "{text}");
+    assert!(text.contains("builder failed: exit status: 3"), "{text}");
+    bed.assert_untouched(&machine).await;
+}
+
+/// A machine that misbehaves costs the build nothing when there is another one.
+#[tokio::test]
+async fn another_machine_takes_over() {
+    for misbehaviour in MISBEHAVIOURS {
+        let folder = tempfile::tempdir().unwrap();
+        let good = machine(folder.path(), None).await;
+        let bad = machine(folder.path(), Some(misbehaviour)).await;
+        let bed = Bed::new(&good);
+        let faster = bad.line("x86_64-linux").replace(" 4 1 ", " 4 2 ");
+        let builders = format!("{}\n{faster}", good.line("x86_64-linux"));
+        let (code, text) = bed.offer(&builders).await;
+        assert_eq!(code, ExitCode::Done, "{misbehaviour:?}: {text}");
+        // It was asked first, and its failure is told.
+        assert!(text.contains(&bad.uri()), "{misbehaviour:?}: {text}");
+        let info = bed.coordinator.path_info(&bed.build.output).unwrap();
+        assert!(info.is_some(), "{misbehaviour:?}: {text}");
+        bed.assert_slots_free(&good).await;
+        bed.assert_slots_free(&bad).await;
+    }
+}
+
+#[tokio::test]
+async fn a_machine_in_trouble_leaves_nothing_behind_and_says_why() {
+    let mut stories = Vec::new();
+    for misbehaviour in MISBEHAVIOURS {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = machine(folder.path(), Some(misbehaviour)).await;
+        let bed = Bed::new(&machine);
+        let (code, text) = bed.offer(&machine.line("x86_64-linux")).await;
+        let expected = match misbehaviour {
+            // Found out before the accept: the daemon may go on without this hook.
+            Misbehaviour::HasNoDaemon => ExitCode::Done,
+            _ => ExitCode::Failed,
+        };
+        assert_eq!(code, expected, "{misbehaviour:?}: {text}");
+        bed.assert_untouched(&machine).await;
+        stories.push(format!(
+            "{misbehaviour:?}\n{}",
+            anonymous(&text, &bed, &machine)
+        ));
+    }
+    insta::assert_snapshot!(stories.join("\n"));
+}
+
+/// Messages and replies alone, without what differs from run to run.
+fn anonymous(text: &str, bed: &Bed, machine: &Machine) -> String {
+    let wanted = |line: &&str| {
+        line.starts_with("# ") || line.contains("\"level\":0") || line.contains("\"level\":1")
+    };
+    let names = [
+        (machine.uri(), "MACHINE"),
+        (bed.build.output.hash_part().to_owned(), "OUTPUT"),
+        (bed.build.derivation.hash_part().to_owned(), "DERIVATION"),
+        (machine.store().store_dir().as_str().to_owned(), "STORE"),
+        (bed.folder.path().display().to_string(), "FOLDER"),
+    ];
+    let mut lines: Vec<String> = text.lines().filter(wanted).map(str::to_owned).collect();
+    for line in &mut lines {
+        for (name, stands_for) in &names {
+            *line = line.replace(name, stands_for);
+        }
+        // Hashes of what a builder wrote differ with the folder's name.
+        while let Some(start) = line.find("sha256:") {
+            let end = start
+                + line[start + 7..]
+                    .find(|c: char| !c.is_alphanumeric())
+                    .map_or(line.len() - start, |length| length + 7);
+            line.replace_range(start..end, "HASH");
+        }
+    }
+    lines.join("\n") + "\n"
+}

@@ -1,5 +1,6 @@
 mod directories;
 mod error;
+mod options;
 
 use std::ffi::{CStr, CString};
 use std::io::{self, Read, Write};
@@ -10,8 +11,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use self::directories::Directories;
+use self::directories::{Directories, Listed};
 pub use self::error::{DumpError, DumpErrorKind};
+pub use self::options::DumpOptions;
 use crate::{Encoder, Event};
 
 /// Directories and files are opened without following links, without waiting for a FIFO's other
@@ -75,28 +77,41 @@ impl Dump {
     /// # Errors
     /// It cannot be opened, or is neither a file nor a directory nor a symbolic link.
     pub fn new(path: impl AsRef<Path>) -> Result<Self, DumpError> {
+        Self::with(path, DumpOptions::default())
+    }
+
+    /// [`Dump::new`] with options.
+    ///
+    /// # Errors
+    /// As for [`Dump::new`].
+    pub fn with(path: impl AsRef<Path>, options: DumpOptions) -> Result<Self, DumpError> {
         let path = path.as_ref();
         let name = CString::new(path.as_os_str().as_bytes())
             .map_err(|_| DumpError::system(path, "open", Errno::INVAL))?;
-        Self::begin(CWD, &name, path)
+        Self::begin(CWD, &name, path, options)
     }
 
     /// The archive of the entry `name` in an open directory. Messages name it by `name` alone.
     ///
     /// # Errors
     /// As for [`Dump::new`].
-    pub fn at(directory: impl AsFd, name: &CStr) -> Result<Self, DumpError> {
+    pub fn at(directory: impl AsFd, name: &CStr, options: DumpOptions) -> Result<Self, DumpError> {
         let path = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
-        Self::begin(directory.as_fd(), name, path)
+        Self::begin(directory.as_fd(), name, path, options)
     }
 
-    fn begin(parent: BorrowedFd<'_>, name: &CStr, path: &Path) -> Result<Self, DumpError> {
+    fn begin(
+        parent: BorrowedFd<'_>,
+        name: &CStr,
+        path: &Path,
+        options: DumpOptions,
+    ) -> Result<Self, DumpError> {
         let mut dump = Self {
             root: path.to_owned(),
-            encoder: Encoder::new(),
+            encoder: Encoder::with_limits(options.limits),
             pending: Vec::new(),
             sent: 0,
-            directories: Directories::new(),
+            directories: Directories::new(options),
             file: None,
             failed: None,
         };
@@ -188,15 +203,21 @@ impl Dump {
 
     /// Goes on in the innermost directory, where the last node ended.
     fn next_entry(&mut self) -> Result<(), DumpErrorKind> {
-        let Some((parent, name, kind)) = self.directories.next() else {
+        let Some(entry) = self.directories.next() else {
             self.directories.close();
             return Ok(self
                 .encoder
                 .encode(Event::DirectoryEnd, &mut self.pending)?);
         };
         self.encoder
-            .encode(Event::Entry(name.to_bytes()), &mut self.pending)?;
-        let node = open_node(parent, name, kind, &mut self.encoder, &mut self.pending)?;
+            .encode(Event::Entry(entry.archive_name), &mut self.pending)?;
+        let Listed {
+            directory,
+            name,
+            kind,
+            ..
+        } = entry;
+        let node = open_node(directory, name, kind, &mut self.encoder, &mut self.pending)?;
         self.enter(node)
     }
 

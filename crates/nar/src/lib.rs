@@ -1,5 +1,6 @@
 //! Nix archives: a strict incremental decoder and encoder, dump from and restore to a file system.
 
+mod case_hack;
 mod decoder;
 mod digest;
 mod dump;
@@ -24,7 +25,7 @@ mod writer;
 
 pub use decoder::{Decoder, Step};
 pub use digest::{Digest, Fingerprint};
-pub use dump::{Dump, DumpError, DumpErrorKind, dump};
+pub use dump::{Dump, DumpError, DumpErrorKind, DumpOptions, dump};
 pub use encoder::Encoder;
 pub use error::{Error, Kind};
 pub use event::Event;

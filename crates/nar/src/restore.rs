@@ -24,6 +24,9 @@ pub struct RestoreOptions {
     pub canonical: bool,
     /// What is on the disk when [`Restore::finish`] returns.
     pub durability: Durability,
+    /// Put `~nix~case~hack~1` and so on behind names that differ in case only from one before
+    /// them in their directory, as Nix does by default on macOS.
+    pub case_hack: bool,
     /// What the archive may demand.
     pub limits: Limits,
 }

@@ -1,4 +1,5 @@
 use std::ffi::{CStr, OsStr};
+use std::fmt;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -7,6 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, RawDir};
 
 use super::DumpErrorKind;
+use super::options::{DumpOptions, Filter};
+use crate::case_hack;
 
 /// Bytes asked of the kernel at a time when a directory is read: about a thousand entries.
 const LISTING: usize = 32 * 1024;
@@ -14,13 +17,14 @@ const LISTING: usize = 32 * 1024;
 /// The directories that are open inside each other, with their entries in archive order.
 ///
 /// One arena holds the names of all of them, so that a tree costs few allocations.
-#[derive(Debug, Default)]
 pub(super) struct Directories {
     open: Vec<Directory>,
     entries: Vec<Entry>,
     /// The names of `entries`, each ended by a NUL.
     names: Vec<u8>,
     listing: Vec<MaybeUninit<u8>>,
+    filter: Option<Filter>,
+    case_hack: bool,
 }
 
 #[derive(Debug)]
@@ -42,9 +46,25 @@ struct Entry {
     kind: FileType,
 }
 
+/// An entry and where it was listed.
+pub(super) struct Listed<'a> {
+    pub(super) directory: BorrowedFd<'a>,
+    pub(super) name: &'a CStr,
+    /// What it is called in the archive.
+    pub(super) archive_name: &'a [u8],
+    pub(super) kind: FileType,
+}
+
 impl Directories {
-    pub(super) fn new() -> Self {
-        Self::default()
+    pub(super) fn new(options: DumpOptions) -> Self {
+        Self {
+            open: Vec::new(),
+            entries: Vec::new(),
+            names: Vec::new(),
+            listing: Vec::new(),
+            filter: options.filter,
+            case_hack: options.case_hack,
+        }
     }
 
     /// Reads the directory and makes it the innermost one.
@@ -67,32 +87,49 @@ impl Directories {
                 continue;
             }
             self.entries.push(Entry {
-                prefix: prefix(name.to_bytes()),
+                prefix: prefix(archive_name(name, self.case_hack)),
                 name: self.names.len(),
                 kind: entry.file_type(),
             });
             self.names.extend_from_slice(name.to_bytes_with_nul());
         }
-        let names = &self.names;
-        self.entries[first_entry..].sort_unstable_by(|a, b| {
-            a.prefix
-                .cmp(&b.prefix)
-                .then_with(|| name_at(names, a.name).cmp(name_at(names, b.name)))
-        });
+        self.leave_out(first_entry);
+        let (names, case_hack) = (&self.names, self.case_hack);
+        let name = |entry: &Entry| archive_name(name_at(names, entry.name), case_hack);
+        self.entries[first_entry..]
+            .sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix).then_with(|| name(a).cmp(name(b))));
         Ok(())
     }
 
-    /// The next entry of the innermost directory and that directory's descriptor, or `None` behind
-    /// its last entry.
-    pub(super) fn next(&mut self) -> Option<(BorrowedFd<'_>, &CStr, FileType)> {
+    /// Removes the entries from `first` on that the filter does not keep.
+    fn leave_out(&mut self, first: usize) {
+        let Some(mut filter) = self.filter.take() else {
+            return;
+        };
+        let mut path = self.path(Path::new(""));
+        let names = &self.names;
+        let kept = self.entries.split_off(first).into_iter().filter(|entry| {
+            path.push(OsStr::from_bytes(name_at(names, entry.name).to_bytes()));
+            let keep = filter(&path);
+            path.pop();
+            keep
+        });
+        self.entries.extend(kept);
+        self.filter = Some(filter);
+    }
+
+    /// The next entry of the innermost directory, or `None` behind its last one.
+    pub(super) fn next(&mut self) -> Option<Listed<'_>> {
         let directory = self.open.last_mut()?;
         let entry = self.entries.get(directory.next)?;
         directory.next += 1;
-        Some((
-            directory.descriptor.as_fd(),
-            name_at(&self.names, entry.name),
-            entry.kind,
-        ))
+        let name = name_at(&self.names, entry.name);
+        Some(Listed {
+            directory: directory.descriptor.as_fd(),
+            name,
+            archive_name: archive_name(name, self.case_hack),
+            kind: entry.kind,
+        })
     }
 
     /// Leaves the innermost directory.
@@ -125,4 +162,20 @@ fn prefix(name: &[u8]) -> u64 {
 
 fn name_at(names: &[u8], at: usize) -> &CStr {
     CStr::from_bytes_until_nul(&names[at..]).expect("every name was stored with its NUL")
+}
+
+fn archive_name(name: &CStr, case_hack: bool) -> &[u8] {
+    if case_hack {
+        case_hack::strip(name.to_bytes())
+    } else {
+        name.to_bytes()
+    }
+}
+
+impl fmt::Debug for Directories {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directories")
+            .field("open", &self.open)
+            .finish_non_exhaustive()
+    }
 }

@@ -28,6 +28,8 @@ pub enum RestoreErrorKind {
     },
     /// The bytes are not an archive, or the archive breaks a limit.
     Archive(Error),
+    /// Names are to be kept apart by the suffix `~nix~case~hack~`, and this one contains it.
+    CaseHack,
     /// The source of the bytes failed.
     Source {
         /// What kind of failure it was.
@@ -95,6 +97,9 @@ impl fmt::Display for RestoreError {
                 )?;
             }
             RestoreErrorKind::Archive(error) => write!(f, "restore `{path}`: {error}")?,
+            RestoreErrorKind::CaseHack => {
+                write!(f, "restore `{path}`: its name contains `~nix~case~hack~`")?;
+            }
             RestoreErrorKind::Source { message, .. } => {
                 write!(f, "read the archive of `{path}`: {message}")?;
             }
@@ -135,7 +140,7 @@ impl From<RestoreError> for io::Error {
                 kind: Kind::Truncated,
                 ..
             }) => io::ErrorKind::UnexpectedEof,
-            RestoreErrorKind::Archive(_) => io::ErrorKind::InvalidData,
+            RestoreErrorKind::Archive(_) | RestoreErrorKind::CaseHack => io::ErrorKind::InvalidData,
             RestoreErrorKind::Source { kind, .. } => *kind,
             RestoreErrorKind::Abandoned => io::ErrorKind::Other,
         };

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::remove::{self, Identity};
 use super::{Durability, RestoreError, RestoreErrorKind, RestoreOptions};
-use crate::Event;
+use crate::{Event, case_hack};
 
 /// Files are created, never opened.
 const CREATE: OFlags = OFlags::WRONLY
@@ -60,6 +60,8 @@ struct Directory {
     descriptor: OwnedFd,
     /// The length of its own path in `relative`.
     path: usize,
+    /// What was created in it, if names that differ in case only are to be kept apart.
+    names: case_hack::Names,
 }
 
 #[derive(Debug)]
@@ -109,10 +111,7 @@ impl Tree {
     #[inline]
     pub(super) fn apply(&mut self, event: &Event<'_>) -> Result<(), RestoreErrorKind> {
         match *event {
-            Event::Entry(name) => {
-                self.enter_name(name);
-                Ok(())
-            }
+            Event::Entry(name) => self.enter_name(name),
             Event::File { executable, .. } => self.create_file(executable),
             Event::Data(data) => self.write(data),
             Event::FileEnd => self.end_file(),
@@ -122,15 +121,22 @@ impl Tree {
         }
     }
 
-    fn enter_name(&mut self, name: &[u8]) {
-        let path = self
-            .directories
-            .last()
-            .map_or(0, |directory| directory.path);
-        self.relative.truncate(path);
+    fn enter_name(&mut self, name: &[u8]) -> Result<(), RestoreErrorKind> {
+        let Some(directory) = self.directories.last_mut() else {
+            return Err(RestoreErrorKind::Abandoned);
+        };
+        self.relative.truncate(directory.path);
         self.relative.push(b'/');
         self.relative.extend_from_slice(name);
+        if self.options.case_hack {
+            let suffix = directory
+                .names
+                .suffix(name)
+                .ok_or(RestoreErrorKind::CaseHack)?;
+            self.relative.extend_from_slice(&suffix);
+        }
         self.relative.push(0);
+        Ok(())
     }
 
     /// The directory and the name in it where the next node is to be created.
@@ -229,7 +235,11 @@ impl Tree {
         let descriptor = rustix::fs::openat(parent, name, ENTER, Mode::empty())
             .map_err(|errno| RestoreErrorKind::system("open", errno))?;
         let path = self.relative.len().saturating_sub(1);
-        self.directories.push(Directory { descriptor, path });
+        self.directories.push(Directory {
+            descriptor,
+            path,
+            names: case_hack::Names::default(),
+        });
         Ok(())
     }
 

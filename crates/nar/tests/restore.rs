@@ -1,0 +1,316 @@
+//! What a restore makes, what it never touches, and what it leaves behind: nothing.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that panics fails, and says where"
+)]
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use nar::testing::Tree;
+use nar::{
+    Durability, Kind, Restore, RestoreError, RestoreErrorKind, RestoreOptions, restore,
+    restore_with,
+};
+use tempfile::{TempDir, tempdir};
+
+fn file(executable: bool, contents: &str) -> Tree {
+    Tree::File {
+        executable,
+        contents: contents.into(),
+    }
+}
+
+fn directory<const N: usize>(entries: [(&str, Tree); N]) -> Tree {
+    Tree::Directory(entries.map(|(name, tree)| (name.into(), tree)).into())
+}
+
+fn sample() -> Vec<u8> {
+    let tree = directory([
+        (
+            "directory",
+            directory([("deep", directory([("file", file(false, "deep"))]))]),
+        ),
+        ("empty", file(false, "")),
+        ("link", Tree::Symlink(b"directory/deep".to_vec())),
+        ("run", file(true, "#!/bin/sh")),
+    ]);
+    tree.encode().unwrap()
+}
+
+fn place() -> (TempDir, PathBuf) {
+    let place = tempdir().unwrap();
+    let path = place.path().join("root");
+    (place, path)
+}
+
+fn is_empty(place: &TempDir) -> bool {
+    fs::read_dir(place.path()).unwrap().next().is_none()
+}
+
+#[test]
+fn canonical_trees_have_the_modes_and_times_of_a_store() {
+    for durability in [
+        Durability::Process,
+        Durability::Power,
+        Durability::PowerAtEnd,
+    ] {
+        let (_place, path) = place();
+        let options = RestoreOptions {
+            canonical: true,
+            durability,
+            ..Default::default()
+        };
+        restore_with(&mut &*sample(), &path, options).unwrap();
+        let expected = [
+            ("", 0o040_555),
+            ("directory", 0o040_555),
+            ("directory/deep", 0o040_555),
+            ("directory/deep/file", 0o100_444),
+            ("empty", 0o100_444),
+            ("link", 0o120_777),
+            ("run", 0o100_555),
+        ];
+        for (name, mode) in expected {
+            let metadata = fs::symlink_metadata(path.join(name)).unwrap();
+            assert_eq!(metadata.mode(), mode, "{name}");
+            assert_eq!((metadata.mtime(), metadata.mtime_nsec()), (1, 0), "{name}");
+        }
+        make_removable(&path);
+    }
+}
+
+/// A temporary directory cannot be removed by everyone while those in it are not writable.
+fn make_removable(path: &Path) {
+    for directory in ["", "directory", "directory/deep"] {
+        fs::set_permissions(path.join(directory), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn what_stands_there_is_not_touched() {
+    let (place, path) = place();
+    fs::write(&path, "mine").unwrap();
+    for tree in [
+        file(false, "theirs"),
+        directory([]),
+        Tree::Symlink(b"x".to_vec()),
+    ] {
+        let error = restore(&mut &*tree.encode().unwrap(), &path).unwrap_err();
+        assert!(
+            matches!(
+                error.kind,
+                RestoreErrorKind::System {
+                    operation: "create",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert_eq!(error.path, path);
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
+    }
+    drop(place);
+}
+
+#[test]
+fn a_link_in_the_roots_place_is_not_followed() {
+    let (place, path) = place();
+    let outside = tempdir().unwrap();
+    for target in [outside.path().to_owned(), outside.path().join("new")] {
+        symlink(&target, &path).unwrap();
+        restore(&mut &*sample(), &path).unwrap_err();
+        restore(&mut &*file(false, "x").encode().unwrap(), &path).unwrap_err();
+        assert!(is_empty(&outside));
+        assert_eq!(fs::read_link(&path).unwrap(), target);
+        fs::remove_file(&path).unwrap();
+    }
+    drop(place);
+}
+
+/// Restores [`sample`] byte by byte, and before the byte `at` swaps `directory` for a link to
+/// somewhere else. Nothing may appear there.
+fn swap_at(at: usize, archive: &[u8]) -> bool {
+    let (place, path) = place();
+    let outside = tempdir().unwrap();
+    fs::create_dir(outside.path().join("deep")).unwrap();
+    let parent = File::open(place.path()).unwrap();
+    let mut restore = Restore::new(&parent, OsStr::new("root"), RestoreOptions::default()).unwrap();
+    let mut result = Ok(());
+    let mut swapped = false;
+    for (offset, byte) in archive.iter().enumerate() {
+        let victim = path.join("directory");
+        if offset == at && fs::symlink_metadata(&victim).is_ok() {
+            fs::rename(&victim, path.join("moved")).unwrap();
+            symlink(outside.path(), &victim).unwrap();
+            swapped = true;
+        }
+        if let Err(error) = restore.write(&[*byte]) {
+            result = Err(error);
+            break;
+        }
+    }
+    assert_eq!(
+        fs::read_dir(outside.path().join("deep")).unwrap().count(),
+        0,
+        "swapped at {at}"
+    );
+    assert_eq!(
+        fs::read_dir(outside.path()).unwrap().count(),
+        1,
+        "swapped at {at}"
+    );
+    if result.is_ok() && swapped {
+        assert_eq!(
+            fs::read_to_string(path.join("moved/deep/file")).unwrap(),
+            "deep"
+        );
+    }
+    // Removing follows the link no more than creating did.
+    drop(restore);
+    assert!(is_empty(&place), "swapped at {at}");
+    assert!(outside.path().join("deep").is_dir(), "swapped at {at}");
+    swapped
+}
+
+#[test]
+fn a_directory_swapped_for_a_link_is_not_followed() {
+    let archive = sample();
+    let swaps = (0..archive.len())
+        .step_by(8)
+        .filter(|&at| swap_at(at, &archive))
+        .count();
+    assert!(swaps > 50, "only {swaps} times in the middle");
+}
+
+#[test]
+fn whatever_was_begun_is_removed() {
+    let archive = sample();
+    for canonical in [false, true] {
+        for end in (0..archive.len()).step_by(7) {
+            let (place, path) = place();
+            let options = RestoreOptions {
+                canonical,
+                ..Default::default()
+            };
+            let error = restore_with(&mut &archive[..end], &path, options).unwrap_err();
+            let RestoreErrorKind::Archive(inner) = &error.kind else {
+                panic!("{error}")
+            };
+            assert_eq!((inner.offset, &inner.kind), (end as u64, &Kind::Truncated));
+            assert_eq!(error.left_behind, []);
+            assert!(is_empty(&place), "ended at {end}");
+
+            let mut dropped = Restore::to(&path, options).unwrap();
+            dropped.write(&archive[..end]).unwrap();
+            drop(dropped);
+            assert!(is_empty(&place), "dropped at {end}");
+        }
+    }
+}
+
+#[test]
+fn an_abandoned_restore_stays_abandoned() {
+    let (place, path) = place();
+    let mut restore = Restore::to(&path, RestoreOptions::default()).unwrap();
+    let archive = sample();
+    restore.write(&archive[..300]).unwrap();
+    restore.write(&[0xff; 64]).unwrap_err();
+    for input in [&archive[..], b""] {
+        assert_eq!(
+            restore.write(input).unwrap_err().kind,
+            RestoreErrorKind::Abandoned
+        );
+    }
+    assert_eq!(
+        restore.finish().unwrap_err().kind,
+        RestoreErrorKind::Abandoned
+    );
+    assert!(is_empty(&place));
+}
+
+#[test]
+fn what_replaced_the_root_is_left_alone_and_reported() {
+    let (_place, path) = place();
+    let mut restore = Restore::to(&path, RestoreOptions::default()).unwrap();
+    restore.write(&sample()[..300]).unwrap();
+    fs::rename(&path, path.with_extension("stolen")).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("mine"), "mine").unwrap();
+    let error = restore.finish().unwrap_err();
+    let RestoreError { left_behind, .. } = error;
+    assert_eq!(left_behind.len(), 1);
+    assert_eq!((&left_behind[0].path, left_behind[0].errno), (&path, None));
+    assert_eq!(fs::read(path.join("mine")).unwrap(), b"mine");
+}
+
+#[test]
+fn bytes_behind_the_archive_are_left_or_refused() {
+    let (place, path) = place();
+    let mut archive = sample();
+    let length = archive.len();
+    archive.extend(b"more");
+    let mut open = Restore::to(&path, RestoreOptions::default()).unwrap();
+    let written = open.write(&archive).unwrap();
+    assert_eq!((written.consumed, written.finished), (length, true));
+    assert_eq!(open.write(b"and more").unwrap().consumed, 0);
+    open.finish().unwrap();
+    fs::remove_dir_all(&path).unwrap();
+
+    let error = restore(&mut &*archive, &path).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "restore `{}`: bytes after the archive at offset {length}",
+            path.display()
+        )
+    );
+    assert!(is_empty(&place));
+}
+
+#[test]
+fn case_hack_keeps_names_apart() {
+    let (_place, path) = place();
+    let tree = directory([
+        ("A", file(false, "1")),
+        ("a", directory([])),
+        ("b", file(false, "2")),
+    ]);
+    let archive = tree.encode().unwrap();
+    let options = RestoreOptions {
+        case_hack: true,
+        ..Default::default()
+    };
+    restore_with(&mut &*archive, &path, options).unwrap();
+    assert!(path.join("a~nix~case~hack~1").is_dir());
+    let mut dumped = Vec::new();
+    let options = nar::DumpOptions::default().case_hack(true);
+    std::io::copy(&mut nar::Dump::with(&path, options).unwrap(), &mut dumped).unwrap();
+    assert!(dumped == archive);
+
+    let (place, path) = self::place();
+    let tree = directory([("a~nix~case~hack~1", file(false, ""))]);
+    let options = RestoreOptions {
+        case_hack: true,
+        ..Default::default()
+    };
+    let error = restore_with(&mut &*tree.encode().unwrap(), &path, options).unwrap_err();
+    assert_eq!(error.kind, RestoreErrorKind::CaseHack);
+    assert!(is_empty(&place));
+}
+
+#[test]
+fn names_that_are_none_are_refused() {
+    let place = tempdir().unwrap();
+    let parent = File::open(place.path()).unwrap();
+    for name in ["", ".", "..", "a/b", "/"] {
+        let error = Restore::new(&parent, OsStr::new(name), RestoreOptions::default());
+        assert!(
+            matches!(error.unwrap_err().kind, RestoreErrorKind::System { .. }),
+            "{name}"
+        );
+    }
+}

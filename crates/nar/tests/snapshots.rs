@@ -1,0 +1,160 @@
+//! Every text that a person may read.
+
+use std::path::PathBuf;
+
+use nar::{
+    DumpError, DumpErrorKind, Error, Kind, LeftBehind, ReadError, RestoreError, RestoreErrorKind,
+};
+
+fn lines<T: ToString>(errors: impl IntoIterator<Item = T>) -> String {
+    let lines = errors
+        .into_iter()
+        .map(|error| format!("failed to {}", error.to_string()));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn kinds() -> Vec<Kind> {
+    vec![
+        Kind::Word {
+            expected: "nix-archive-1",
+        },
+        Kind::Word {
+            expected: "entry` or `)",
+        },
+        Kind::Padding,
+        Kind::NameLength {
+            length: u64::MAX,
+            limit: 255,
+        },
+        Kind::Name,
+        Kind::NameTwice,
+        Kind::NameOrder,
+        Kind::TargetLength {
+            length: 4096,
+            limit: 4095,
+        },
+        Kind::Target,
+        Kind::Depth { limit: 64 },
+        Kind::Truncated,
+        Kind::Trailing,
+        Kind::Event {
+            expected: "an entry or the directory's end",
+        },
+        Kind::Data { remaining: 5 },
+    ]
+}
+
+#[test]
+fn archives() {
+    insta::assert_snapshot!(lines(
+        kinds()
+            .into_iter()
+            .map(|kind| ReadError::Archive(Error { offset: 128, kind }))
+    ));
+}
+
+#[test]
+fn dumps() {
+    let path = PathBuf::from("/some/path");
+    let kinds = [
+        DumpErrorKind::System {
+            operation: "open",
+            errno: 13,
+        },
+        DumpErrorKind::System {
+            operation: "examine",
+            errno: 2,
+        },
+        DumpErrorKind::System {
+            operation: "list",
+            errno: 5,
+        },
+        DumpErrorKind::System {
+            operation: "read the link",
+            errno: 22,
+        },
+        DumpErrorKind::System {
+            operation: "read",
+            errno: 5,
+        },
+        DumpErrorKind::Special {
+            file_type: "socket",
+        },
+        DumpErrorKind::Shrank {
+            size: 100,
+            read: 60,
+        },
+        DumpErrorKind::Grew { size: 100 },
+        DumpErrorKind::Archive(Kind::NameTwice),
+        DumpErrorKind::Archive(Kind::Depth { limit: 64 }),
+    ];
+    insta::assert_snapshot!(lines(kinds.map(|kind| DumpError {
+        path: path.clone(),
+        kind
+    })));
+}
+
+#[test]
+fn restores() {
+    let path = PathBuf::from("/some/path");
+    let kinds = [
+        RestoreErrorKind::System {
+            operation: "open the parent of",
+            errno: 2,
+        },
+        RestoreErrorKind::System {
+            operation: "create",
+            errno: 17,
+        },
+        RestoreErrorKind::System {
+            operation: "open",
+            errno: 40,
+        },
+        RestoreErrorKind::System {
+            operation: "examine",
+            errno: 2,
+        },
+        RestoreErrorKind::System {
+            operation: "write",
+            errno: 28,
+        },
+        RestoreErrorKind::System {
+            operation: "set the mode of",
+            errno: 1,
+        },
+        RestoreErrorKind::System {
+            operation: "set the time of",
+            errno: 1,
+        },
+        RestoreErrorKind::System {
+            operation: "flush",
+            errno: 5,
+        },
+        RestoreErrorKind::System {
+            operation: "flush the file system of",
+            errno: 5,
+        },
+        RestoreErrorKind::Archive(Error {
+            offset: 128,
+            kind: Kind::Padding,
+        }),
+        RestoreErrorKind::CaseHack,
+        RestoreErrorKind::Source {
+            kind: std::io::ErrorKind::ConnectionReset,
+            message: "connection reset".into(),
+        },
+        RestoreErrorKind::Abandoned,
+    ];
+    let error = |kind| RestoreError {
+        path: path.clone(),
+        kind,
+        left_behind: Vec::new(),
+    };
+    let mut errors = kinds.map(error).to_vec();
+    let left = |name, errno| LeftBehind {
+        path: path.join(name),
+        errno,
+    };
+    errors[0].left_behind = vec![left("a", Some(1)), left("b", None)];
+    insta::assert_snapshot!(lines(errors));
+}

@@ -1,35 +1,148 @@
 //! Nix archives on the command line.
 //!
 //! ```text
-//! nar dump PATH > ARCHIVE        as `nix-store --dump`
-//! nar restore PATH < ARCHIVE     as `nix-store --restore`
-//! nar hash PATH                  SHA-256 and size of the archive of PATH
+//! nar dump PATH > ARCHIVE                    as `nix-store --dump`
+//! nar restore PATH < ARCHIVE                 as `nix-store --restore`
+//! nar hash PATH                              SHA-256 and size of the archive of PATH
+//! nar ls [-R] [-l] [--json] ARCHIVE [PATH]   as `nix nar ls`
+//! nar cat ARCHIVE PATH                       as `nix nar cat`
 //! ```
+//!
+//! `cargo run --release --example nar --features serde -- ls -R some.nar`
 
 use std::error::Error;
-use std::ffi::OsStr;
-use std::io::{Write, stdin, stdout};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
 
-use nar::{Digest, Observed};
+use nar::{Digest, Listing, Node, Observed};
 
-fn main() -> Result<(), Box<dyn Error>> {
+const USAGE: &str = "run: nar dump PATH | restore PATH | hash PATH \
+    | ls [-R] [-l] [--json] ARCHIVE [PATH] | cat ARCHIVE PATH";
+
+fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let arguments: Vec<&OsStr> = arguments.iter().map(AsRef::as_ref).collect();
+    match run(&arguments, &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("nar: failed to {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[OsString], out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    let (options, arguments): (Vec<_>, Vec<_>) = arguments
+        .iter()
+        .partition(|argument| argument.as_bytes().starts_with(b"-"));
     match *arguments {
         [command, path] if command == "dump" => {
-            nar::dump(path, &mut stdout().lock())?;
+            nar::dump(path, out)?;
         }
-        [command, path] if command == "restore" => nar::restore(&mut stdin().lock(), path)?,
+        [command, path] if command == "restore" => nar::restore(&mut io::stdin().lock(), path)?,
         [command, path] if command == "hash" => {
             let mut digest = Digest::new();
-            nar::dump(path, &mut Observed::new(std::io::sink(), &mut digest))?;
+            nar::dump(path, &mut Observed::new(io::sink(), &mut digest))?;
             let fingerprint = digest.finish();
-            for byte in fingerprint.sha256 {
-                write!(stdout(), "{byte:02x}")?;
-            }
-            writeln!(stdout(), " {}", fingerprint.size)?;
+            fingerprint
+                .sha256
+                .iter()
+                .try_for_each(|byte| write!(out, "{byte:02x}"))?;
+            writeln!(out, " {}", fingerprint.size)?;
         }
-        _ => return Err("usage: nar dump PATH | restore PATH | hash PATH".into()),
+        [command, archive, path] if command == "cat" => {
+            let mut archive = BufReader::new(File::open(archive)?);
+            let listing = Listing::scan(&mut archive)?;
+            let node = find(&listing, path)?;
+            if !matches!(node, Node::File { .. }) {
+                return Err(format!("read `{}`: it is not a file", path.display()).into());
+            }
+            io::copy(&mut node.open(archive)?, out)?;
+        }
+        [command, archive, ref path @ ..] if command == "ls" && path.len() < 2 => {
+            let listing = Listing::scan(BufReader::new(File::open(archive)?))?;
+            let root = OsString::from("/");
+            let path = path.first().copied().unwrap_or(&root);
+            let has = |option: &str| options.iter().any(|given| *given == option);
+            let node = find(&listing, path)?;
+            if has("--json") {
+                serde_json::to_writer(&mut *out, node)?;
+                writeln!(out)?;
+            } else {
+                let style = Style {
+                    recursive: has("-R"),
+                    long: has("-l"),
+                };
+                style.list(node, path.as_bytes(), out)?;
+            }
+        }
+        _ => return Err(USAGE.into()),
     }
     Ok(())
+}
+
+fn find<'a>(listing: &'a Listing, path: &OsString) -> Result<&'a Node, String> {
+    listing
+        .find(path.as_bytes())
+        .ok_or_else(|| format!("find `{}` there", path.display()))
+}
+
+struct Style {
+    recursive: bool,
+    long: bool,
+}
+
+impl Style {
+    fn list(&self, node: &Node, path: &[u8], out: &mut impl Write) -> io::Result<()> {
+        match node {
+            Node::Directory(_) => self.list_directory(node, b".", out),
+            node => self.line(
+                node,
+                path.rsplit(|&byte| byte == b'/').next().unwrap_or(path),
+                out,
+            ),
+        }
+    }
+
+    fn list_directory(&self, node: &Node, path: &[u8], out: &mut impl Write) -> io::Result<()> {
+        let Node::Directory(entries) = node else {
+            return Ok(());
+        };
+        for (name, node) in entries {
+            let path = [path, b"/", name].concat();
+            self.line(node, &path, out)?;
+            if self.recursive {
+                self.list_directory(node, &path, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&self, node: &Node, path: &[u8], out: &mut impl Write) -> io::Result<()> {
+        if self.long {
+            let (mode, size) = match node {
+                Node::File {
+                    executable: true,
+                    size,
+                    ..
+                } => ("-r-xr-xr-x", *size),
+                Node::File {
+                    executable: false,
+                    size,
+                    ..
+                } => ("-r--r--r--", *size),
+                Node::Symlink(_) => ("lrwxrwxrwx", 0),
+                Node::Directory(_) => ("dr-xr-xr-x", 0),
+            };
+            write!(out, "{mode} {size:>20} ")?;
+        }
+        out.write_all(path)?;
+        if let (true, Node::Symlink(target)) = (self.long, node) {
+            out.write_all(b" -> ")?;
+            out.write_all(target)?;
+        }
+        out.write_all(b"\n")
+    }
 }

@@ -48,7 +48,7 @@ mod tests {
     fn names_alike_are_numbered_and_come_back() {
         let mut names = Names::default();
         let mut restored = |name: &[u8]| Some([name, &names.suffix(name)?].concat());
-        let all = [&b"README"[..], b"Readme", b"other", b"readme"].map(|name| restored(name));
+        let all = [&b"README"[..], b"Readme", b"other", b"readme"].map(&mut restored);
         let all = all.map(Option::unwrap);
         assert_eq!(all[0], b"README");
         assert_eq!(all[1], b"Readme~nix~case~hack~1");

@@ -42,7 +42,7 @@ impl Names {
     /// Whether `name` may follow in the innermost directory.
     #[inline]
     pub(crate) fn check(&self, name: &[u8]) -> Result<(), Kind> {
-        check(name)?;
+        check_name(name)?;
         match name.cmp(&self.bytes[self.innermost()..]) {
             Ordering::Greater => Ok(()),
             Ordering::Equal => Err(Kind::NameTwice),
@@ -64,7 +64,7 @@ impl Names {
 
 /// Whether `name` can be a directory entry's name on any Unix file system, its length aside.
 #[inline]
-fn check(name: &[u8]) -> Result<(), Kind> {
+pub(crate) fn check_name(name: &[u8]) -> Result<(), Kind> {
     // No early exit: the compiler then compares many bytes at once.
     let forbidden = name
         .iter()
@@ -108,10 +108,10 @@ mod tests {
     #[test]
     fn names_that_lead_elsewhere_are_refused() {
         for name in [&b""[..], b".", b"..", b"/", b"a/b", b"a\0"] {
-            assert_eq!(check(name), Err(Kind::Name), "{name:?}");
+            assert_eq!(check_name(name), Err(Kind::Name), "{name:?}");
         }
         for name in [&b"..."[..], b".a", b"\xff", b" ", b"\n"] {
-            assert_eq!(check(name), Ok(()), "{name:?}");
+            assert_eq!(check_name(name), Ok(()), "{name:?}");
         }
     }
 }

@@ -176,7 +176,7 @@ fn a_file_that_shrinks_is_an_error() {
             .open(path)
             .unwrap()
             .set_len(20_000)
-            .unwrap()
+            .unwrap();
     });
     let DumpErrorKind::Shrank {
         size: 1_000_000,

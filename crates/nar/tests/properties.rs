@@ -1,10 +1,5 @@
 //! Promises that hold for all trees and all inputs.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that panics fails, and says where"
-)]
-
 use nar::testing::{self, Tree, in_pieces, in_slice, through_reader, trees};
 use nar::{Encoder, Event, Kind};
 use proptest::collection::vec;

@@ -1,0 +1,73 @@
+//! Replays the fuzz targets' corpus, past findings included, without a fuzzer.
+//!
+//! `NAR_SEED_CORPUS=1 cargo test -p nar --test corpus` writes new seeds from the strategy.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that panics fails, and says where"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nar::testing;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+
+/// How many seeds a target gets, and how large one may be.
+const SEEDS: usize = 8;
+const LARGEST: usize = 1000;
+
+fn corpus(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fuzz/corpus")
+        .join(target)
+}
+
+fn replay(target: &str, oracle: fn(&[u8])) {
+    let corpus = corpus(target);
+    if std::env::var_os("NAR_SEED_CORPUS").is_some() {
+        seed(&corpus, target == "nar_readers");
+    }
+    let mut replayed = 0;
+    for entry in fs::read_dir(&corpus).unwrap() {
+        let path = entry.unwrap().path();
+        eprintln!("{}", path.display());
+        oracle(&fs::read(path).unwrap());
+        replayed += 1;
+    }
+    assert!(replayed >= SEEDS, "only {replayed} in {}", corpus.display());
+}
+
+/// Archives of random trees, each begun with a byte that says the buffer's size if `sized`.
+fn seed(corpus: &Path, sized: bool) {
+    fs::create_dir_all(corpus).unwrap();
+    let mut runner = TestRunner::deterministic();
+    let mut number = 0;
+    while number < SEEDS {
+        let tree = testing::trees().new_tree(&mut runner).unwrap().current();
+        let archive = tree.encode().unwrap();
+        if archive.len() > LARGEST || (number > 3 && archive.len() < 300) {
+            continue;
+        }
+        let size = sized.then_some(number as u8 * 20);
+        let seed: Vec<u8> = size.into_iter().chain(archive).collect();
+        fs::write(corpus.join(format!("seed-{number:02}")), seed).unwrap();
+        number += 1;
+    }
+}
+
+#[test]
+fn nar_decode() {
+    replay("nar_decode", testing::identity);
+}
+
+#[test]
+fn nar_readers() {
+    replay("nar_readers", testing::readers_agree);
+}
+
+#[test]
+fn nar_restore() {
+    replay("nar_restore", testing::restore_stays_inside);
+}

@@ -1,0 +1,144 @@
+//! Listings: what is where in an archive, and the JSON that binary caches serve.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that panics fails, and says where"
+)]
+
+use std::io::{BufReader, Cursor, Read};
+
+use nar::testing::{Tree, trees};
+use nar::{Listing, Node};
+use proptest::prelude::*;
+
+fn same(tree: &Tree, node: &Node, archive: &[u8]) -> bool {
+    match (tree, node) {
+        (
+            Tree::File {
+                executable,
+                contents,
+            },
+            Node::File {
+                executable: x,
+                size,
+                ..
+            },
+        ) => {
+            let mut read = Vec::new();
+            node.open(Cursor::new(archive))
+                .unwrap()
+                .read_to_end(&mut read)
+                .unwrap();
+            executable == x
+                && *size == contents.len() as u64
+                && read == *contents
+                && node.contents(archive) == Some(contents)
+        }
+        (Tree::Symlink(target), Node::Symlink(t)) => target == t,
+        (Tree::Directory(entries), Node::Directory(nodes)) => {
+            entries.keys().eq(nodes.keys())
+                && entries
+                    .values()
+                    .zip(nodes.values())
+                    .all(|(tree, node)| same(tree, node, archive))
+        }
+        _ => false,
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_file_is_found_by_its_offset(tree in trees()) {
+        let archive = tree.encode().unwrap();
+        let listing = Listing::of(&archive).unwrap();
+        prop_assert!(same(&tree, &listing.root, &archive));
+        prop_assert_eq!(&Listing::read(&archive[..]).unwrap(), &listing);
+        let seekable = BufReader::with_capacity(100, Cursor::new(&archive));
+        prop_assert_eq!(&Listing::scan(seekable).unwrap(), &listing);
+        if let Ok(json) = serde_json::to_string(&listing) {
+            prop_assert_eq!(serde_json::from_str::<Listing>(&json).unwrap(), listing);
+        }
+    }
+}
+
+#[test]
+fn json_is_that_of_binary_caches() {
+    let listing = Listing::of(&nar::example()).unwrap();
+    // As `nix nar ls --json -R` of Nix 2.8.0 has it, inside of the `.ls` files' envelope.
+    let json = concat!(
+        r#"{"version":1,"root":{"type":"directory","entries":{"#,
+        r#""greeting":{"type":"regular","size":5,"narOffset":232},"#,
+        r#""link":{"type":"symlink","target":"greeting"}}}}"#,
+    );
+    assert_eq!(serde_json::to_string(&listing).unwrap(), json);
+    assert_eq!(serde_json::from_str::<Listing>(json).unwrap(), listing);
+}
+
+#[test]
+fn json_that_is_no_listing_is_refused() {
+    for (json, reason) in [
+        (
+            r#"{"version":2,"root":{"type":"regular","size":1}}"#,
+            "version of a listing is not 1: 2",
+        ),
+        (
+            r#"{"version":1,"root":{"type":"fifo"}}"#,
+            "unknown variant `fifo`",
+        ),
+        (
+            r#"{"version":1,"root":{"type":"regular"}}"#,
+            "missing field `size`",
+        ),
+        (
+            r#"{"version":1,"root":{"type":"symlink"}}"#,
+            "missing field `target`",
+        ),
+        (
+            r#"{"version":1,"root":{"type":"symlink","target":""}}"#,
+            "target that cannot be one",
+        ),
+        (
+            r#"{"version":1,"root":{"type":"directory"}}"#,
+            "missing field `entries`",
+        ),
+        (
+            r#"{"version":1,"root":{"type":"directory","entries":{"..":{"type":"regular","size":1}}}}"#,
+            "name that cannot be one: ..",
+        ),
+    ] {
+        let error = serde_json::from_str::<Listing>(json)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn names_that_are_not_text_have_no_json() {
+    let tree = Tree::Directory([(b"a\xff".to_vec(), Tree::Symlink(b"x".to_vec()))].into());
+    let listing = Listing::of(&tree.encode().unwrap()).unwrap();
+    let error = serde_json::to_string(&listing).unwrap_err();
+    assert_eq!(error.to_string(), r"name or target is not UTF-8: a\xff");
+}
+
+#[test]
+fn paths_lead_to_nodes() {
+    let listing = Listing::of(&nar::example()).unwrap();
+    for root in ["", "/", "//"] {
+        assert_eq!(listing.find(root), Some(&listing.root));
+    }
+    assert_eq!(
+        listing.find("/link/"),
+        Some(&Node::Symlink(b"greeting".to_vec()))
+    );
+    for nothing in ["nothing", "greeting/x", "link/x", ".."] {
+        assert_eq!(listing.find(nothing), None);
+    }
+    assert!(
+        listing
+            .find("link")
+            .unwrap()
+            .open(Cursor::new(b""))
+            .is_err()
+    );
+}

@@ -1,6 +1,8 @@
 //! Both halves against each other, in memory.
 
-use std::collections::BTreeMap;
+#[path = "support/store.rs"]
+mod store;
+
 use std::time::Duration;
 
 use store_path::{HashAlgorithm, StoreDir, StorePath};
@@ -22,80 +24,9 @@ type Half = DuplexStream;
 type TestServer = Server<ReadHalf<Half>, WriteHalf<Half>>;
 type TestClient = Client<ReadHalf<Half>, WriteHalf<Half>>;
 
-/// A store in memory that follows the protocol's rules and no others.
 async fn serve(mut server: TestServer) -> Result<(), Error> {
-    let mut store: BTreeMap<StorePath, (PathInfo, Vec<u8>)> = BTreeMap::new();
-    while let Some(request) = server.next_request().await? {
-        match request {
-            Request::SetOptions(_) => server.answer::<SetOptions>(&()).await?,
-            Request::IsValidPath(IsValidPath { path }) => {
-                server
-                    .answer::<IsValidPath>(&store.contains_key(&path))
-                    .await?;
-            }
-            Request::QueryValidPaths(query) => {
-                let valid = query
-                    .paths
-                    .into_iter()
-                    .filter(|path| store.contains_key(path));
-                server.answer::<QueryValidPaths>(&valid.collect()).await?;
-            }
-            Request::QueryPathInfo(QueryPathInfo { path }) => {
-                let info = store.get(&path).map(|(info, _)| info.clone());
-                server.answer::<QueryPathInfo>(&info).await?;
-            }
-            Request::NarFromPath(NarFromPath { path }) => match store.get(&path) {
-                Some((_, nar)) => {
-                    server.answer::<NarFromPath>(&()).await?;
-                    server.raw(nar).await?;
-                }
-                None => server.fail(RemoteError::new("no such path")).await?,
-            },
-            Request::AddToStoreNar(AddToStoreNar { path, .. }) => {
-                server.log(Log::Next("adding\n".into())).await?;
-                if path.path.name() == "refused" {
-                    server.fail(RemoteError::new("refused")).await?;
-                    continue;
-                }
-                let nar = read_archive(&mut server).await?;
-                assert_eq!(nar.len() as u64, path.info.nar_size);
-                store.insert(path.path, (path.info, nar));
-                server.answer::<AddToStoreNar>(&()).await?;
-            }
-            Request::AddMultipleToStore(_) => {
-                while let Some(path) = server.next_path().await? {
-                    let nar = read_archive(&mut server).await?;
-                    store.insert(path.path, (path.info, nar));
-                }
-                server.answer::<AddMultipleToStore>(&()).await?;
-            }
-            Request::BuildDerivation(_) => {
-                for log in build_log() {
-                    server.log(log).await?;
-                }
-                server.answer::<BuildDerivation>(&build_result()).await?;
-            }
-            other => {
-                server
-                    .fail(RemoteError::new(format!("no {}", other.name())))
-                    .await?
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn read_archive(server: &mut TestServer) -> Result<Vec<u8>, Error> {
-    let mut nar = Vec::new();
-    loop {
-        let chunk = server.upload_chunk().await?;
-        if chunk.is_empty() {
-            return Ok(nar);
-        }
-        let count = chunk.len().min(50_000);
-        nar.extend_from_slice(&chunk[..count]);
-        server.consume_upload(count);
-    }
+    let mut paths = store::Paths::new();
+    store::serve(&mut server, &mut paths, &build_log(), &build_result()).await
 }
 
 fn build_log() -> Vec<Log> {

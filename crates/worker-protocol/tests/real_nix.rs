@@ -1,4 +1,4 @@
-//! Conversations with the machine's own nix-daemon, at every version that it can be made to speak.
+//! Conversations with real nix-daemons, at every version that they can be made to speak.
 
 mod support;
 
@@ -26,6 +26,15 @@ async fn within<T>(work: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(60), work)
         .await
         .expect("no conversation takes a minute")
+}
+
+async fn daemons() -> Vec<(Daemon, Version)> {
+    let mut daemons = Vec::new();
+    for daemon in Daemon::all() {
+        let newest = newest(&daemon).await;
+        daemons.push((daemon, newest));
+    }
+    daemons
 }
 
 async fn newest(daemon: &Daemon) -> Version {
@@ -85,11 +94,11 @@ fn derivation(daemon: &Daemon, name: &str, script: &str) -> (StorePath, BasicDer
 
 #[tokio::test]
 async fn a_whole_conversation_in_one_write_at_every_version() {
-    let Some(daemon) = Daemon::new() else { return };
-    let newest = newest(&daemon).await;
-    for version in versions(newest) {
-        for assume in [false, true] {
-            within(conversation(&daemon, version, assume)).await;
+    for (daemon, newest) in daemons().await {
+        for version in versions(newest) {
+            for assume in [false, true] {
+                within(conversation(&daemon, version, assume)).await;
+            }
         }
     }
 }
@@ -239,10 +248,11 @@ async fn conversation(daemon: &Daemon, version: Version, assume: bool) {
 
 #[tokio::test]
 async fn builds_tell_their_log_and_their_result_at_every_version() {
-    let Some(daemon) = Daemon::new() else { return };
-    let newest = newest(&daemon).await;
-    for version in versions(newest) {
-        within(build(&daemon, version)).await;
+    for (daemon, newest) in daemons().await {
+        for version in versions(newest) {
+            within(build(&daemon, version)).await;
+            eprintln!("built with a daemon of {newest} at {version}");
+        }
     }
 }
 
@@ -283,8 +293,10 @@ async fn build(daemon: &Daemon, version: Version) {
         result.error
     );
     if version.has_build_times() {
-        assert_eq!(result.times_built, 1);
-        assert!(result.start_time > 1_600_000_000 && result.stop_time >= result.start_time);
+        // 2.34.8 leaves them all at 0.
+        assert!(result.times_built <= 1, "{version}");
+        assert!(result.times_built == 0 || result.start_time > 1_600_000_000);
+        assert!(result.stop_time >= result.start_time);
     }
     let told = log
         .iter()
@@ -305,201 +317,201 @@ async fn build(daemon: &Daemon, version: Version) {
 
 #[tokio::test]
 async fn many_paths_in_one_upload_and_a_build_queued_behind_it() {
-    let Some(daemon) = Daemon::new() else { return };
-    let newest = newest(&daemon).await;
-    if !newest.has_add_multiple_to_store() {
-        eprintln!("LEFT OUT: this nix-daemon has no AddMultipleToStore");
-        return;
-    }
-    within(async {
-        let mut sink = |_| {};
-        let (mut client, _child) =
-            daemon.connect(options(&daemon, newest.min(Version::nix(37)), true));
-        let big = vec![7; 3 << 20];
-        let nars: Vec<Vec<u8>> = (0..20)
-            .map(|n| file_nar(if n == 11 { &big } else { b"small" }, n % 2 == 0))
-            .collect();
-        let paths: Vec<_> = nars
-            .iter()
-            .enumerate()
-            .map(|(n, nar)| source(&daemon.store_dir, &format!("many-{n}"), nar))
-            .collect();
-        let add = AddMultipleToStore {
-            repair: false,
-            dont_check_signatures: true,
-        };
-        let mut upload = client.upload_multiple(&add, 20).await.expect("begun");
-        for (path, nar) in paths.iter().zip(&nars) {
-            upload.path(path).expect("its turn");
-            for piece in nar.chunks(100_000) {
-                upload.write(piece, &mut sink).await.expect("taken");
-            }
+    for (daemon, newest) in daemons().await {
+        if !newest.has_add_multiple_to_store() {
+            eprintln!("LEFT OUT: this nix-daemon has no AddMultipleToStore");
+            continue;
         }
-        let add = upload.finish(&mut sink).await.expect("complete");
-        let (path, mut derivation) = derivation(
-            &daemon,
-            "behind",
-            &format!("cat {} > $out", daemon.store_dir.print(&paths[3].path)),
-        );
-        derivation.input_sources = paths.iter().map(|path| path.path.clone()).collect();
-        derivation
-            .environment
-            .insert("PATH".into(), "/bin:/usr/bin".into());
-        let build = BuildDerivation {
-            path,
-            derivation,
-            mode: BuildMode::Normal,
-        };
-        let build = client.queue(&build).await.expect("queued");
-        let all = paths.iter().map(|path| path.path.clone()).collect();
-        let valid = QueryValidPaths {
-            paths: all,
-            substitute: false,
-        };
-        let valid = client.queue(&valid).await.expect("queued");
-        let fetch = client
-            .queue(&NarFromPath {
-                path: paths[11].path.clone(),
-            })
-            .await
-            .expect("queued");
-        client.flush().await.expect("sent");
-        client.reply(add, &mut sink).await.expect("added");
-        let result = client.reply(build, &mut sink).await.expect("it answers");
-        assert_eq!(result.status, BuildStatus::Built, "{}", result.error);
-        assert_eq!(
-            client
-                .reply(valid, &mut sink)
+        within(async {
+            let mut sink = |_| {};
+            let (mut client, _child) =
+                daemon.connect(options(&daemon, newest.min(Version::nix(37)), true));
+            let big = vec![7; 3 << 20];
+            let nars: Vec<Vec<u8>> = (0..20)
+                .map(|n| file_nar(if n == 11 { &big } else { b"small" }, n % 2 == 0))
+                .collect();
+            let paths: Vec<_> = nars
+                .iter()
+                .enumerate()
+                .map(|(n, nar)| source(&daemon.store_dir, &format!("many-{n}"), nar))
+                .collect();
+            let add = AddMultipleToStore {
+                repair: false,
+                dont_check_signatures: true,
+            };
+            let mut upload = client.upload_multiple(&add, 20).await.expect("begun");
+            for (path, nar) in paths.iter().zip(&nars) {
+                upload.path(path).expect("its turn");
+                for piece in nar.chunks(100_000) {
+                    upload.write(piece, &mut sink).await.expect("taken");
+                }
+            }
+            let add = upload.finish(&mut sink).await.expect("complete");
+            let (path, mut derivation) = derivation(
+                &daemon,
+                "behind",
+                &format!("cat {} > $out", daemon.store_dir.print(&paths[3].path)),
+            );
+            derivation.input_sources = paths.iter().map(|path| path.path.clone()).collect();
+            derivation
+                .environment
+                .insert("PATH".into(), "/bin:/usr/bin".into());
+            let build = BuildDerivation {
+                path,
+                derivation,
+                mode: BuildMode::Normal,
+            };
+            let build = client.queue(&build).await.expect("queued");
+            let all = paths.iter().map(|path| path.path.clone()).collect();
+            let valid = QueryValidPaths {
+                paths: all,
+                substitute: false,
+            };
+            let valid = client.queue(&valid).await.expect("queued");
+            let fetch = client
+                .queue(&NarFromPath {
+                    path: paths[11].path.clone(),
+                })
                 .await
-                .expect("it answers")
-                .len(),
-            20
-        );
-        client.reply(fetch, &mut sink).await.expect("there");
-        assert_eq!(read_nar(&mut client, nars[11].len()).await, nars[11]);
-        let is_valid = IsValidPath {
-            path: paths[0].path.clone(),
-        };
-        assert!(client.call(&is_valid, &mut sink).await.expect("it answers"));
-    })
-    .await;
+                .expect("queued");
+            client.flush().await.expect("sent");
+            client.reply(add, &mut sink).await.expect("added");
+            let result = client.reply(build, &mut sink).await.expect("it answers");
+            assert_eq!(result.status, BuildStatus::Built, "{}", result.error);
+            assert_eq!(
+                client
+                    .reply(valid, &mut sink)
+                    .await
+                    .expect("it answers")
+                    .len(),
+                20
+            );
+            client.reply(fetch, &mut sink).await.expect("there");
+            assert_eq!(read_nar(&mut client, nars[11].len()).await, nars[11]);
+            let is_valid = IsValidPath {
+                path: paths[0].path.clone(),
+            };
+            assert!(client.call(&is_valid, &mut sink).await.expect("it answers"));
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
 async fn a_refused_upload_leaves_the_connection_usable() {
-    let Some(daemon) = Daemon::new() else { return };
-    let newest = newest(&daemon).await;
-    for version in versions(newest).filter(|version| version.has_tunnelled_nar()) {
-        within(async {
-            let (mut client, _child) = daemon.connect(options(&daemon, version, false));
-            let nar = file_nar(&vec![1; 5 << 20], false);
-            let mut path = source(&daemon.store_dir, "refused", &nar);
-            path.info.nar_hash.0 = store_path::HashAlgorithm::Sha256.hash(b"something else");
-            path.info.content_address = None;
-            let add =
-                AddToStoreNar { path: path.clone(), repair: false, dont_check_signatures: true };
-            let result = async {
-                let mut upload = client.upload(&add).await?;
-                for piece in nar.chunks(1 << 16) {
-                    upload.write(piece, &mut |_| {}).await?;
+    for (daemon, newest) in daemons().await {
+        for version in versions(newest).filter(|version| version.has_tunnelled_nar()) {
+            within(async {
+                let (mut client, _child) = daemon.connect(options(&daemon, version, false));
+                let nar = file_nar(&vec![1; 5 << 20], false);
+                let mut path = source(&daemon.store_dir, "refused", &nar);
+                path.info.nar_hash.0 = store_path::HashAlgorithm::Sha256.hash(b"something else");
+                path.info.content_address = None;
+                let add =
+                    AddToStoreNar { path: path.clone(), repair: false, dont_check_signatures: true };
+                let result = async {
+                    let mut upload = client.upload(&add).await?;
+                    for piece in nar.chunks(1 << 16) {
+                        upload.write(piece, &mut |_| {}).await?;
+                    }
+                    let ticket = upload.finish(&mut |_| {}).await?;
+                    client.reply(ticket, &mut |_| {}).await
                 }
-                let ticket = upload.finish(&mut |_| {}).await?;
-                client.reply(ticket, &mut |_| {}).await
-            }
+                .await;
+                let error = result.expect_err("the hash is wrong");
+                assert!(
+                    matches!(&error, Error::Remote(error) if error.message.to_string().contains("hash mismatch")),
+                    "{version}: {error}"
+                );
+                let valid = IsValidPath { path: path.path };
+                assert_eq!(client.call(&valid, &mut |_| {}).await, Ok(false), "{version}");
+            })
             .await;
-            let error = result.expect_err("the hash is wrong");
-            assert!(
-                matches!(&error, Error::Remote(error) if error.message.to_string().contains("hash mismatch")),
-                "{version}: {error}"
-            );
-            let valid = IsValidPath { path: path.path };
-            assert_eq!(client.call(&valid, &mut |_| {}).await, Ok(false), "{version}");
-        })
-        .await;
+        }
     }
 }
 
 #[tokio::test]
 async fn a_daemon_older_than_assumed_fails_every_request_in_a_typed_way() {
-    let Some(daemon) = Daemon::new() else { return };
-    let newest = newest(&daemon).await;
-    if newest >= Version::nix(37) {
-        eprintln!("LEFT OUT: this nix-daemon is as new as what can be assumed");
-        return;
+    for (daemon, newest) in daemons().await {
+        if newest >= Version::nix(37) {
+            eprintln!("LEFT OUT: this nix-daemon is as new as what can be assumed");
+            continue;
+        }
+        within(async {
+            let (mut client, _child) = daemon.connect(options(&daemon, Version::nix(37), true));
+            let path = StorePath::from_base_name(&format!("{}-x", "1".repeat(32))).expect("good");
+            let first = client
+                .queue(&IsValidPath { path: path.clone() })
+                .await
+                .expect("queued");
+            let second = client.queue(&EnsurePath { path }).await.expect("queued");
+            let error = Error::AssumedTooMuch {
+                assumed: Version::nix(37),
+                daemon: newest,
+            };
+            assert_eq!(client.reply(first, &mut |_| {}).await, Err(error.clone()));
+            assert_eq!(
+                client.reply(second, &mut |_| {}).await.map(|_| ()),
+                Err(error)
+            );
+        })
+        .await;
     }
-    within(async {
-        let (mut client, _child) = daemon.connect(options(&daemon, Version::nix(37), true));
-        let path = StorePath::from_base_name(&format!("{}-x", "1".repeat(32))).expect("good");
-        let first = client
-            .queue(&IsValidPath { path: path.clone() })
-            .await
-            .expect("queued");
-        let second = client.queue(&EnsurePath { path }).await.expect("queued");
-        let error = Error::AssumedTooMuch {
-            assumed: Version::nix(37),
-            daemon: newest,
-        };
-        assert_eq!(client.reply(first, &mut |_| {}).await, Err(error.clone()));
-        assert_eq!(
-            client.reply(second, &mut |_| {}).await.map(|_| ()),
-            Err(error)
-        );
-    })
-    .await;
 }
 
 #[tokio::test]
 async fn derived_paths_and_realisations() {
-    let Some(daemon) = Daemon::new() else { return };
-    let newest = newest(&daemon).await;
-    for version in versions(newest) {
-        within(async {
-            let mut sink = |_| {};
-            let (mut client, _child) = daemon.connect(options(&daemon, version, false));
-            let absent =
-                StorePath::from_base_name(&format!("{}-absent", "1".repeat(32))).expect("good");
-            let targets = vec![DerivedPath::Opaque(absent.clone())];
-            if version.has_query_missing() {
-                let missing = QueryMissing {
-                    targets: targets.clone(),
-                };
-                let missing = client.call(&missing, &mut sink).await.expect("it answers");
-                assert_eq!(missing.unknown, [absent.clone()].into());
-            }
-            let build = BuildPaths {
-                targets: targets.clone(),
-                mode: BuildMode::Normal,
-            };
-            assert!(matches!(
-                client.call(&build, &mut sink).await,
-                Err(Error::Remote(_))
-            ));
-            if version.has_build_paths_with_results() {
-                let build = BuildPathsWithResults {
+    for (daemon, newest) in daemons().await {
+        for version in versions(newest) {
+            within(async {
+                let mut sink = |_| {};
+                let (mut client, _child) = daemon.connect(options(&daemon, version, false));
+                let absent =
+                    StorePath::from_base_name(&format!("{}-absent", "1".repeat(32))).expect("good");
+                let targets = vec![DerivedPath::Opaque(absent.clone())];
+                if version.has_query_missing() {
+                    let missing = QueryMissing {
+                        targets: targets.clone(),
+                    };
+                    let missing = client.call(&missing, &mut sink).await.expect("it answers");
+                    assert_eq!(missing.unknown, [absent.clone()].into());
+                }
+                let build = BuildPaths {
                     targets: targets.clone(),
                     mode: BuildMode::Normal,
                 };
-                let results = client.call(&build, &mut sink).await.expect("it answers");
-                assert_eq!(results.len(), 1);
-                assert_eq!(results[0].0, targets[0]);
-                assert!(!results[0].1.status.is_success());
-            }
-            if version.has_realisations() {
-                let derivation_hash = store_path::HashAlgorithm::Sha256.hash(b"no derivation");
-                let output = worker_protocol::DrvOutput {
-                    derivation_hash,
-                    output: "out".into(),
-                };
-                let query = QueryRealisation { output };
-                assert_eq!(
-                    client.call(&query, &mut sink).await,
-                    Ok(vec![]),
-                    "{version}"
-                );
-            }
-            let valid = IsValidPath { path: absent };
-            assert_eq!(client.call(&valid, &mut sink).await, Ok(false), "{version}");
-        })
-        .await;
+                assert!(matches!(
+                    client.call(&build, &mut sink).await,
+                    Err(Error::Remote(_))
+                ));
+                if version.has_build_paths_with_results() {
+                    let build = BuildPathsWithResults {
+                        targets: targets.clone(),
+                        mode: BuildMode::Normal,
+                    };
+                    let results = client.call(&build, &mut sink).await.expect("it answers");
+                    assert_eq!(results.len(), 1);
+                    assert_eq!(results[0].0, targets[0]);
+                    assert!(!results[0].1.status.is_success());
+                }
+                if version.has_realisations() {
+                    let derivation_hash = store_path::HashAlgorithm::Sha256.hash(b"no derivation");
+                    let output = worker_protocol::DrvOutput {
+                        derivation_hash,
+                        output: "out".into(),
+                    };
+                    let query = QueryRealisation { output };
+                    assert_eq!(
+                        client.call(&query, &mut sink).await,
+                        Ok(vec![]),
+                        "{version}"
+                    );
+                }
+                let valid = IsValidPath { path: absent };
+                assert_eq!(client.call(&valid, &mut sink).await, Ok(false), "{version}");
+            })
+            .await;
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A real nix-daemon in a directory of its own, and archives to give it.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use store_path::{ContentAddress, ContentAddressMethod, HashAlgorithm, StoreDir};
@@ -15,53 +16,81 @@ pub(crate) type DaemonClient = Client<ChildStdout, ChildStdin>;
 pub(crate) struct Daemon {
     directory: TempDir,
     pub(crate) store_dir: StoreDir,
+    /// A root file system that holds the daemon, or nothing for this machine's.
+    root: Option<PathBuf>,
 }
 
+const CONFIG: &str = "sandbox = false\nbuild-users-group =\nsubstituters =\n\
+                      experimental-features = nix-command ca-derivations\n";
+
+/// Makes a copy of a root file system that forgets its changes, but for /nix.
+const ENTER: &str = r#"
+set -e
+mount -t tmpfs tmpfs "$SCRATCH"
+mkdir "$SCRATCH/upper" "$SCRATCH/work" "$SCRATCH/root"
+mount -t overlay overlay -o "lowerdir=$ROOT,upperdir=$SCRATCH/upper,workdir=$SCRATCH/work" "$SCRATCH/root"
+mount -t proc proc "$SCRATCH/root/proc"
+mount --rbind /dev "$SCRATCH/root/dev"
+for each in nix gnu var/guix run/peer etc/nix; do
+    mkdir -p "$SCRATCH/root/$each" "$STATE/$each"
+    mount --bind "$STATE/$each" "$SCRATCH/root/$each"
+done
+exec chroot "$SCRATCH/root" "$@"
+"#;
+
 impl Daemon {
-    /// Nothing where there is no nix-daemon or this is not root (for whom alone it opens the store itself).
-    pub(crate) fn new() -> Option<Daemon> {
-        let root =
-            std::fs::metadata("/proc/self").map(|data| std::os::unix::fs::MetadataExt::uid(&data));
-        let found = std::process::Command::new("nix-daemon")
-            .arg("--version")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-        if !found || !matches!(root, Ok(0)) {
-            eprintln!("LEFT OUT: this test needs root and a nix-daemon");
-            return None;
+    /// This machine's daemon, and those of the root file systems in the directory that the environment
+    /// variable `WORKER_PROTOCOL_ROOTS` names (made by `debootstrap`, with nix-bin installed in them).
+    pub(crate) fn all() -> Vec<Daemon> {
+        if !is_root() {
+            eprintln!("LEFT OUT: only root can make a nix-daemon open a store itself");
+            return Vec::new();
         }
+        let mut daemons = Vec::new();
+        if std::process::Command::new("nix-daemon")
+            .arg("--version")
+            .output()
+            .is_ok()
+        {
+            daemons.push(Daemon::here());
+        } else {
+            eprintln!("LEFT OUT: this machine has no nix-daemon");
+        }
+        daemons.extend(roots("usr/bin/nix-daemon").into_iter().map(Daemon::within));
+        daemons
+    }
+
+    fn here() -> Daemon {
         let directory = TempDir::with_prefix("worker-protocol-").expect("a temporary directory");
         let store = directory.path().join("store");
         std::fs::create_dir_all(&store).expect("a store directory");
         std::fs::create_dir_all(directory.path().join("etc")).expect("a configuration directory");
-        let config = "sandbox = false\nbuild-users-group =\nsubstituters =\n\
-                      experimental-features = nix-command ca-derivations\n";
-        std::fs::write(directory.path().join("etc/nix.conf"), config).expect("a configuration");
-        let store_dir =
-            StoreDir::new(store.to_str().expect("it is UTF-8")).expect("a store directory");
-        Some(Daemon {
+        std::fs::write(directory.path().join("etc/nix.conf"), CONFIG).expect("a configuration");
+        let store = store.to_str().expect("it is UTF-8");
+        let store_dir = StoreDir::new(store).expect("a store directory");
+        Daemon {
             directory,
             store_dir,
-        })
+            root: None,
+        }
+    }
+
+    fn within(root: PathBuf) -> Daemon {
+        let directory = TempDir::with_prefix("worker-protocol-").expect("a temporary directory");
+        std::fs::create_dir_all(directory.path().join("state/etc/nix")).expect("a directory");
+        std::fs::create_dir_all(directory.path().join("scratch")).expect("a directory");
+        std::fs::write(directory.path().join("state/etc/nix/nix.conf"), CONFIG).expect("a file");
+        Daemon {
+            directory,
+            store_dir: StoreDir::NIX,
+            root: Some(root),
+        }
     }
 
     pub(crate) fn connect(&self, options: Options) -> (DaemonClient, Child) {
-        let (reader, writer, child) = self.connect_raw();
-        (Client::new(reader, writer, options), child)
-    }
-
-    pub(crate) fn connect_raw(&self) -> (ChildStdout, ChildStdin, Child) {
-        let at = |name: &str| self.directory.path().join(name);
-        let mut child = Command::new("nix-daemon")
+        let mut command = self.command("nix-daemon");
+        let mut child = command
             .arg("--stdio")
-            .env("NIX_STORE_DIR", at("store"))
-            .env("NIX_STATE_DIR", at("state"))
-            .env("NIX_LOG_DIR", at("log"))
-            .env("NIX_CONF_DIR", at("etc"))
-            .env("NIX_LOCALSTATE_DIR", at("state"))
-            .env_remove("NIX_REMOTE")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -70,8 +99,71 @@ impl Daemon {
             .expect("nix-daemon starts");
         let writer = child.stdin.take().expect("it is piped");
         let reader = child.stdout.take().expect("it is piped");
-        (reader, writer, child)
+        (Client::new(reader, writer, options), child)
     }
+}
+
+impl Daemon {
+    /// One of Nix's programs, over the same store.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let at = |name: &str| self.directory.path().join(name);
+        let mut command = match &self.root {
+            None => {
+                let mut command = Command::new(program);
+                command
+                    .env("NIX_STORE_DIR", at("store"))
+                    .env("NIX_STATE_DIR", at("state"))
+                    .env("NIX_LOG_DIR", at("log"))
+                    .env("NIX_CONF_DIR", at("etc"))
+                    .env("NIX_LOCALSTATE_DIR", at("state"));
+                command
+            }
+            Some(root) => enter(root, self.directory.path(), &[program]),
+        };
+        command.env_remove("NIX_REMOTE");
+        command
+    }
+
+    /// A directory for sockets and files, as this process sees it and as the programs see it.
+    pub(crate) fn shared(&self) -> (PathBuf, PathBuf) {
+        let outside = self.directory.path().join("state/run/peer");
+        std::fs::create_dir_all(&outside).expect("a directory");
+        match self.root {
+            None => (outside.clone(), outside),
+            Some(_) => (outside, PathBuf::from("/run/peer")),
+        }
+    }
+}
+
+fn enter(root: &Path, directory: &Path, command: &[&str]) -> Command {
+    let mut unshare = Command::new("unshare");
+    unshare
+        .args(["--mount", "sh", "-c", ENTER, "sh"])
+        .args(command)
+        .env("ROOT", root)
+        .env("SCRATCH", directory.join("scratch"))
+        .env("STATE", directory.join("state"));
+    unshare
+}
+
+fn is_root() -> bool {
+    let uid =
+        std::fs::metadata("/proc/self").map(|data| std::os::unix::fs::MetadataExt::uid(&data));
+    matches!(uid, Ok(0))
+}
+
+fn roots(program: &str) -> Vec<PathBuf> {
+    let Some(directory) = std::env::var_os("WORKER_PROTOCOL_ROOTS") else {
+        eprintln!("LEFT OUT: other daemons, as WORKER_PROTOCOL_ROOTS is not set");
+        return Vec::new();
+    };
+    let entries = std::fs::read_dir(directory).expect("WORKER_PROTOCOL_ROOTS is a directory");
+    let mut roots: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("it can be read").path())
+        .filter(|root| root.join(program).exists())
+        .collect();
+    roots.sort();
+    roots
 }
 
 /// The archive of a regular file.

@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use testbed::{Distribution, Host, HostOptions, Mount, Output, Pair, PairOptions, StoreDaemon};
+use testbed::{
+    Distribution, Host, HostOptions, MachineLine, Mount, Output, Pair, PairOptions, StoreDaemon,
+};
 
 use crate::registration::Registration;
 
@@ -36,12 +38,11 @@ pub(crate) fn bed() -> MutexGuard<'static, Bed> {
     bed
 }
 
+/// Where the coordinator has our hook.
+const OUR_HOOK: &str = "/opt/offload";
+
 fn start() -> Pair {
-    let hook = if ours().is_ok() {
-        "/opt/offload"
-    } else {
-        STOCK_HOOK
-    };
+    let hook = if ours().is_ok() { OUR_HOOK } else { STOCK_HOOK };
     let mut coordinator = HostOptions {
         distribution: distribution("OFFLOAD_TEST_COORDINATOR"),
         nix_conf: vec![
@@ -49,12 +50,15 @@ fn start() -> Pair {
             "builders = @/etc/nix/machines".into(),
             format!("build-hook = {hook}"),
         ],
-        mounts: vec![Mount::new(env!("CARGO_BIN_EXE_offload"), "/opt/offload")],
         ..HostOptions::default()
     };
-    if coordinator.distribution != Distribution::machine() {
+    let elsewhere = coordinator.distribution != Distribution::machine();
+    if elsewhere {
+        coordinator.mounts = own_libraries();
         // Nix 2.25 to 2.33 forget the build-hook of nix.conf.
         coordinator.daemon_arguments = ["--option", "build-hook", hook].map(Into::into).into();
+    } else {
+        coordinator.mounts = vec![Mount::new(env!("CARGO_BIN_EXE_offload"), OUR_HOOK)];
     }
     let builder = HostOptions {
         distribution: distribution("OFFLOAD_TEST_BUILDER"),
@@ -70,7 +74,26 @@ fn start() -> Pair {
         builder,
         ..PairOptions::default()
     };
-    Pair::start(options).unwrap_or_else(|error| panic!("the bed starts: {error}"))
+    let pair = Pair::start(options).unwrap_or_else(|error| panic!("the bed starts: {error}"));
+    if elsewhere {
+        let linker = "exec /opt/machine/ld-linux-x86-64.so.2 --library-path /opt/machine";
+        let script = format!("#!/bin/sh\n{linker} /opt/ours \"$@\"\n");
+        pair.coordinator
+            .write_file(OUR_HOOK, script)
+            .expect("the file is written");
+        pair.coordinator
+            .run(&["chmod", "755", OUR_HOOK])
+            .expect("it is there");
+    }
+    pair
+}
+
+/// The hook with the libraries of the machine that it was built on; another distribution's C library may be older.
+fn own_libraries() -> Vec<Mount> {
+    vec![
+        Mount::new(env!("CARGO_BIN_EXE_offload"), "/opt/ours"),
+        Mount::new("/usr/lib/x86_64-linux-gnu", "/opt/machine"),
+    ]
 }
 
 /// The distribution whose root folder the environment names, or else this machine's.
@@ -103,6 +126,29 @@ impl Bed {
             .coordinator
             .write_file("/etc/nix/machines", lines.join("\n") + "\n")
             .expect("the file is written");
+    }
+
+    /// Does something while the builder's key stands in root's `known_hosts` instead of the machine line.
+    pub(crate) fn with_known_hosts<T>(&self, action: impl FnOnce() -> T) -> T {
+        let key = self
+            .pair
+            .builder
+            .read_file("/etc/ssh/ssh_host_ed25519_key.pub")
+            .expect("sshd has a key");
+        let known_hosts = "/root/.ssh/known_hosts";
+        self.pair
+            .coordinator
+            .write_file(known_hosts, format!("127.0.0.1 {key}"))
+            .expect("the file is written");
+        self.use_machines(&[MachineLine {
+            host_key: "-".into(),
+            ..self.pair.machine_line()
+        }
+        .to_string()]);
+        let done = action();
+        self.use_machines(&[self.pair.machine_line().to_string()]);
+        self.run(&["rm", known_hosts]);
+        done
     }
 
     /// Runs `nix-build` on the coordinator.
@@ -221,11 +267,14 @@ impl Bed {
 }
 
 fn is_progress(line: &str) -> bool {
-    const STEPS: [&str; 4] = [
+    const KNOWN: [&str; 6] = [
         "reading the Nix store...",
         "checking path existence...",
         "checking link hashes...",
         "checking store hashes...",
+        // Nix 2.3.7 has fewer words and settings.
+        "checking hashes...",
+        "warning: unknown setting 'experimental-features'",
     ];
-    STEPS.contains(&line)
+    KNOWN.contains(&line)
 }

@@ -61,8 +61,9 @@ fn an_unparsable_line_is_named_and_the_others_work() {
     testbed::require!();
     testbed::require!(ours());
     let bed = bed();
+    // Not a number that is none: on that, the daemon of Nix 2.3.7 gives up by itself.
     let bad = MachineLine {
-        max_jobs: "many".into(),
+        host_key: "no@key".into(),
         ..bed.pair.machine_line()
     };
     bed.use_machines(&[
@@ -75,7 +76,7 @@ fn an_unparsable_line_is_named_and_the_others_work() {
     let said = bed.said_since(mark, &output);
     assert!(output.status.success(), "{said}");
     assert!(
-        said.contains("/etc/nix/machines:2") && said.contains("\"many\""),
+        said.contains("/etc/nix/machines:2") && said.contains("\"no@key\""),
         "{said}"
     );
     bed.assert_clean();
@@ -174,22 +175,8 @@ fn a_host_key_of_known_hosts_will_do() {
     testbed::require!();
     testbed::require!(ours());
     let bed = bed();
-    let key = bed
-        .pair
-        .builder
-        .read_file("/etc/ssh/ssh_host_ed25519_key.pub")
-        .unwrap();
-    bed.pair
-        .coordinator
-        .write_file("/root/.ssh/known_hosts", format!("127.0.0.1 {key}"))
-        .unwrap();
-    let line = MachineLine {
-        host_key: "-".into(),
-        ..bed.pair.machine_line()
-    };
-    bed.use_machines(&[line.to_string()]);
-    let paths = bed.built(&derivation("known-host", "echo > $out", ""));
-    bed.run(&["rm", "/root/.ssh/known_hosts"]);
+    let expression = derivation("known-host", "echo > $out", "");
+    let paths = bed.with_known_hosts(|| bed.built(&expression));
     bed.assert_same_on_both(&paths[0]);
     bed.assert_clean();
 }

@@ -130,17 +130,18 @@ async fn finish_build(
                 None => std::future::pending().await,
             }
         };
+        // The clock first: a build that never stops printing keeps the reply busy for ever.
         tokio::select! {
             biased;
-            result = &mut reply => {
-                return result.map_err(|error| RemoteFailure::from(error).during("build"));
-            }
             () = expired => {
                 let (deadline, what, bound) = next.expect("only a deadline expires");
                 let moved = what == "printed nothing" && heard.get() + bound > deadline;
                 if !moved {
                     return Err(Failure::TimedOut { what, seconds: bound.as_secs() });
                 }
+            }
+            result = &mut reply => {
+                return result.map_err(|error| RemoteFailure::from(error).during("build"));
             }
         }
     }

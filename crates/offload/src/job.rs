@@ -71,11 +71,9 @@ pub enum JobError {
         /// The name or path that was asked for.
         wanted: String,
     },
-    /// A path that is none.
-    #[error("{text:?} is not a path in the store {}: {error}", store_dir.as_str())]
+    /// Something that is no path of the store.
+    #[error("not a path of the store {}: {error}", store_dir.as_str())]
     Path {
-        /// What should have been a store path.
-        text: String,
         /// The store.
         store_dir: StoreDir,
         /// What is wrong with it.
@@ -86,7 +84,6 @@ pub enum JobError {
 /// Parses a full path of `store_dir`.
 pub(crate) fn parse_path(store_dir: &StoreDir, text: &str) -> Result<StorePath, JobError> {
     store_dir.parse(text).map_err(|error| JobError::Path {
-        text: text.to_owned(),
         store_dir: store_dir.clone(),
         error,
     })

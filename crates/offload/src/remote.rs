@@ -181,14 +181,15 @@ pub(crate) async fn unless_silent<T>(
     tokio::pin!(future);
     loop {
         let deadline = heard.get() + bound;
+        // The clock first: whoever never stops talking keeps the future busy for ever.
         tokio::select! {
             biased;
-            result = &mut future => return Ok(result?),
             () = tokio::time::sleep_until(deadline) => {
                 if heard.get() + bound <= deadline {
                     return Err(RemoteFailure::Silent(bound));
                 }
             }
+            result = &mut future => return Ok(result?),
         }
     }
 }

@@ -13,11 +13,12 @@ read -r line < "$input"
 echo "$line, said the builder; it lies at $out" > "$out"
 "#;
 
-const MISBEHAVIOURS: [Misbehaviour; 4] = [
+const MISBEHAVIOURS: [Misbehaviour; 5] = [
     Misbehaviour::HasNoDaemon,
     Misbehaviour::RefusesInputs,
     Misbehaviour::CutsArchives,
     Misbehaviour::AltersArchives,
+    Misbehaviour::InventsReferences,
 ];
 
 /// One coordinator, in a folder of its own.
@@ -46,12 +47,17 @@ impl Bed {
     }
 
     async fn offer(&self, builders: &str) -> (ExitCode, String) {
+        let (request, inputs) = self.coordinator.words(&self.build, builders, &[]);
+        self.converse(&request, Some(&inputs)).await
+    }
+
+    async fn converse(&self, request: &[u8], inputs: Option<&[u8]>) -> (ExitCode, String) {
         let mut text = String::new();
         let hear = |heard| match heard {
             Heard::Reply(line) => text.extend([&line, "\n"]),
             Heard::Log(line) => text.extend(["log: ", &line, "\n"]),
         };
-        let code = self.coordinator.offer(&self.build, builders, hear).await;
+        let code = self.coordinator.converse(request, inputs, hear).await;
         (code.unwrap(), text)
     }
 
@@ -184,6 +190,80 @@ async fn a_machine_in_trouble_leaves_nothing_behind_and_says_why() {
     insta::assert_snapshot!(stories.join("\n"));
 }
 
+#[tokio::test]
+async fn words_that_make_no_sense_are_told_with_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = machine(folder.path(), None).await;
+    let bed = Bed::new(&machine);
+    let line = machine.line("x86_64-linux");
+    let (request, inputs) = bed.coordinator.words(&bed.build, &line, &[]);
+    let (soon, _) = bed
+        .coordinator
+        .words(&bed.build, &line, &[("timeout", "soon")]);
+    let (remote, _) = bed
+        .coordinator
+        .words(&bed.build, &line, &[("store", "https://cache")]);
+    let elsewhere: Vec<u8> = String::from_utf8_lossy(&inputs)
+        .replace(
+            machine.store().store_dir().as_str(),
+            &"/".repeat(64)[..machine.store().store_dir().as_str().len()],
+        )
+        .into_bytes();
+    let other_output: Vec<u8> = [
+        &inputs[..inputs.len() - 16],
+        &[3, 0, 0, 0, 0, 0, 0, 0],
+        b"dev\0\0\0\0\0",
+    ]
+    .concat();
+    let mut stories = Vec::new();
+    for (request, inputs) in [
+        (&[7; 8][..], None),
+        (&request[..100], None),
+        (&request[..request.len() - 8], None),
+        (&soon, Some(&inputs[..])),
+        (&remote, Some(&inputs)),
+        (&request, Some(&[])),
+        (&request, Some(&inputs[..inputs.len() - 8])),
+        (&request, Some(&[0xff; 8])),
+        (&request, Some(&elsewhere)),
+        (&request, Some(&other_output)),
+    ] {
+        let (code, text) = bed.converse(request, inputs).await;
+        assert_eq!(code, ExitCode::Failed, "{text}");
+        stories.push(anonymous(&text, &bed, &machine));
+        bed.assert_untouched(&machine).await;
+    }
+    insta::assert_snapshot!(stories.concat());
+}
+
+/// The settings' limits hold although the machine's daemon knows nothing of them.
+#[tokio::test]
+async fn a_build_that_takes_too_long_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = machine(folder.path(), None).await;
+    let mut bed = Bed::new(&machine);
+    let input = Source {
+        name: "letter",
+        content: "HELLO\n",
+    };
+    let chatty = "while :; do echo tick; done";
+    let silent = "echo once; exec sleep 60";
+    let mut stories = Vec::new();
+    for (name, script, setting) in [
+        ("chatty", chatty, ("timeout", "1")),
+        ("silent", silent, ("max-silent-time", "1")),
+    ] {
+        bed.build = bed.coordinator.add_build(name, input, script).unwrap();
+        let line = machine.line("x86_64-linux");
+        let (request, inputs) = bed.coordinator.words(&bed.build, &line, &[setting]);
+        let (code, text) = bed.converse(&request, Some(&inputs)).await;
+        assert_eq!(code, ExitCode::TimedOut, "{text}");
+        stories.push(anonymous(&text, &bed, &machine));
+        bed.assert_untouched(&machine).await;
+    }
+    insta::assert_snapshot!(stories.concat());
+}
+
 /// Messages and replies alone, without what differs from run to run.
 fn anonymous(text: &str, bed: &Bed, machine: &Machine) -> String {
     let wanted = |line: &&str| {
@@ -201,14 +281,22 @@ fn anonymous(text: &str, bed: &Bed, machine: &Machine) -> String {
         for (name, stands_for) in &names {
             *line = line.replace(name, stands_for);
         }
-        // Hashes of what a builder wrote differ with the folder's name.
-        while let Some(start) = line.find("sha256:") {
-            let end = start
-                + line[start + 7..]
-                    .find(|c: char| !c.is_alphanumeric())
-                    .map_or(line.len() - start, |length| length + 7);
-            line.replace_range(start..end, "HASH");
-        }
+        // Hashes and offsets differ with the length of the folder's name.
+        replace_after(line, "sha256:", char::is_alphanumeric);
+        replace_after(line, "at byte ", |c| c.is_ascii_digit());
     }
     lines.join("\n") + "\n"
+}
+
+/// Puts `..` in the place of what follows `mark`, as far as it matches.
+fn replace_after(line: &mut String, mark: &str, matches: impl Fn(char) -> bool) {
+    let mut from = 0;
+    while let Some(found) = line[from..].find(mark) {
+        let start = from + found + mark.len();
+        let length = line[start..]
+            .find(|c| !matches(c))
+            .unwrap_or(line.len() - start);
+        line.replace_range(start..start + length, "..");
+        from = start;
+    }
 }

@@ -236,6 +236,19 @@ impl Coordinator {
         builders: &str,
         heard: impl FnMut(Heard),
     ) -> io::Result<ExitCode> {
+        let (request, inputs) = self.words(build, builders, &[]);
+        self.converse(&request, Some(&inputs), heard).await
+    }
+
+    /// The daemon's words: its settings (`more` among them) with an offer, and what follows an
+    /// accept.
+    #[must_use]
+    pub fn words(
+        &self,
+        build: &PreparedBuild,
+        builders: &str,
+        more: &[(&str, &str)],
+    ) -> (Vec<u8>, Vec<u8>) {
         let store = format!(
             "local?store={}&real={}&state={}",
             self.store_dir.as_str(),
@@ -249,7 +262,7 @@ impl Coordinator {
             ("store", &store),
             ("system", SYSTEM),
         ];
-        for (name, value) in settings {
+        for (name, value) in settings.iter().chain(more) {
             encoder.word(1).text(name).text(value);
         }
         encoder.word(0).text("try").word(0).text(SYSTEM);
@@ -264,17 +277,18 @@ impl Coordinator {
         encoder.list(["out"], |encoder, name| {
             encoder.text(name);
         });
-        self.converse(&request, &inputs, heard).await
+        (request, inputs)
     }
 
-    /// Writes `request` to a hook, and `inputs` once it accepts; then hangs up.
+    /// Writes `request` to a hook, and `inputs` once it accepts; then hangs up. Without `inputs`
+    /// it hangs up right behind the request.
     ///
     /// # Errors
     /// When the conversation breaks off.
     pub async fn converse(
         &self,
         request: &[u8],
-        inputs: &[u8],
+        inputs: Option<&[u8]>,
         mut heard: impl FnMut(Heard),
     ) -> io::Result<ExitCode> {
         let (mut daemon, hook) = tokio::io::duplex(64 << 10);
@@ -292,7 +306,8 @@ impl Coordinator {
         };
         let talking = async {
             daemon.write_all(request).await?;
-            let mut daemon: Option<DuplexStream> = Some(daemon);
+            let mut daemon: Option<DuplexStream> = inputs.map(|_| daemon);
+            let inputs = inputs.unwrap_or_default();
             while let Some(line) = receiver.recv().await {
                 let answer = match &line {
                     Heard::Reply(reply) if reply == "# accept" => Some(inputs),

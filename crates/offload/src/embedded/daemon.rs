@@ -44,6 +44,10 @@ where
         misbehaviour,
     };
     while let Some(request) = connection.server.next_request().await? {
+        if misbehaviour == Some(Misbehaviour::KeepsSilent) {
+            connection.server.hung_up().await;
+            return Ok(());
+        }
         connection.handle(request).await?;
     }
     Ok(())
@@ -69,7 +73,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 self.server.answer::<QueryValidPaths>(&valid).await
             }
             Request::QueryPathInfo(request) => {
-                let info = self.store.info(&request.path);
+                let mut info = self.store.info(&request.path);
+                if let (Some(info), Some(Misbehaviour::InventsReferences)) =
+                    (&mut info, self.misbehaviour)
+                {
+                    info.references.insert(invented());
+                }
                 self.server.answer::<QueryPathInfo>(&info).await
             }
             Request::AddToStoreNar(request) => match self.add(request.path).await? {
@@ -249,6 +258,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             self.server.raw(&buffer[..length]).await?;
         }
     }
+}
+
+fn invented() -> StorePath {
+    let path = StorePath::from_parts([7; 20], "invented");
+    path.expect("a digest and a name make a path")
 }
 
 /// Changes one letter of a file's content, where the archive stays an archive.

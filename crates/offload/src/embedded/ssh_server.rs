@@ -26,6 +26,10 @@ pub enum Misbehaviour {
     CutsArchives,
     /// It sends archives that are not the ones that it has described.
     AltersArchives,
+    /// It says that outputs refer to a path that no build could know.
+    InventsReferences,
+    /// It reads requests and never answers.
+    KeepsSilent,
 }
 
 /// Why the machine could not be started.

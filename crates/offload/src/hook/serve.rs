@@ -46,7 +46,7 @@ pub struct Surroundings {
 enum ServeError {
     #[error("failed to read the daemon's request: {0}")]
     Read(#[from] std::io::Error),
-    #[error("failed to {0}")]
+    #[error("the daemon's request makes no sense: failed to {0}")]
     Conversation(#[from] nix::Error),
     #[error(transparent)]
     Settings(#[from] SettingsError),

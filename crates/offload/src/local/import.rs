@@ -220,3 +220,156 @@ fn hash_flat(path: &PathBuf, mut hasher: Hasher) -> Result<Hash, ImportError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use nar::{Encoder, Event};
+    use store_path::{HashAlgorithm, StorePath};
+    use worker_protocol::{NarHash, PathInfo};
+
+    use super::*;
+
+    fn archive(executable: bool) -> Vec<u8> {
+        let mut archive = Vec::new();
+        let mut encoder = Encoder::new();
+        for event in [
+            Event::File {
+                executable,
+                size: 3,
+            },
+            Event::Data(b"fod"),
+            Event::FileEnd,
+        ] {
+            encoder.encode(event, &mut archive).unwrap();
+        }
+        archive
+    }
+
+    fn promise(archive: &[u8]) -> ValidPathInfo {
+        ValidPathInfo {
+            path: StorePath::from_parts([1; 20], "fod").unwrap(),
+            info: PathInfo {
+                deriver: None,
+                nar_hash: NarHash(HashAlgorithm::Sha256.hash(archive)),
+                references: BTreeSet::new(),
+                registration_time: 1,
+                nar_size: archive.len() as u64,
+                ultimate: false,
+                signatures: BTreeSet::new(),
+                content_address: None,
+            },
+        }
+    }
+
+    /// Imports `archive` as `promised`; what is said without the folder's name.
+    fn import(
+        folder: &Path,
+        archive: &[u8],
+        promised: ValidPathInfo,
+        fixed: Option<ContentAddress>,
+    ) -> Result<(), String> {
+        let path = folder.join(promised.path.base_name());
+        let directory = File::open(folder).unwrap();
+        let imported = Import::begin(&directory, folder, promised, fixed).and_then(|mut import| {
+            let written = import.write(archive)?;
+            assert_eq!(written.consumed, archive.len());
+            import.finish().map(drop)
+        });
+        assert_eq!(
+            path.symlink_metadata().is_ok(),
+            imported.is_ok(),
+            "kept if and only if good"
+        );
+        imported.map_err(|error| {
+            error
+                .to_string()
+                .replace(&folder.display().to_string(), "STORE")
+        })
+    }
+
+    fn fixed(
+        method: ContentAddressMethod,
+        algorithm: HashAlgorithm,
+        bytes: &[u8],
+    ) -> ContentAddress {
+        let hash = algorithm.hash(bytes);
+        ContentAddress { method, hash }
+    }
+
+    #[test]
+    fn fixed_outputs_of_every_kind_are_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = archive(false);
+        let take =
+            |archive: &[u8], fixed| import(folder.path(), archive, promise(archive), Some(fixed));
+        for algorithm in [
+            HashAlgorithm::Md5,
+            HashAlgorithm::Sha1,
+            HashAlgorithm::Sha256,
+            HashAlgorithm::Sha512,
+        ] {
+            let flat = fixed(ContentAddressMethod::Flat, algorithm, b"fod");
+            assert_eq!(take(&plain, flat), Ok(()));
+            let recursive = fixed(ContentAddressMethod::Recursive, algorithm, &plain);
+            assert_eq!(take(&plain, recursive), Ok(()));
+        }
+        let flat = fixed(ContentAddressMethod::Flat, HashAlgorithm::Sha256, b"other");
+        let recursive = fixed(
+            ContentAddressMethod::Recursive,
+            HashAlgorithm::Sha1,
+            b"other",
+        );
+        let executable = fixed(ContentAddressMethod::Flat, HashAlgorithm::Sha256, b"fod");
+        insta::assert_snapshot!(
+            [
+                take(&plain, flat),
+                take(&plain, recursive),
+                take(&archive(true), executable)
+            ]
+            .map(Result::unwrap_err)
+            .join("\n")
+        );
+    }
+
+    #[test]
+    fn what_was_promised_must_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = archive(false);
+        let take = |archive: &[u8], promised| import(folder.path(), archive, promised, None);
+        let mut longer = promise(&plain);
+        longer.info.nar_size += 8;
+        let cut = {
+            let directory = File::open(folder.path()).unwrap();
+            let mut import =
+                Import::begin(&directory, folder.path(), promise(&plain), None).unwrap();
+            let written = import.write(&plain[..100]).unwrap();
+            assert!(!written.finished);
+            drop(import);
+            folder.path().read_dir().unwrap().count()
+        };
+        assert_eq!(cut, 0, "an import that is given up leaves nothing");
+        insta::assert_snapshot!(
+            [
+                take(&archive(true), promise(&plain)),
+                take(&plain, longer),
+                take(b"not an archive, not at all", promise(&plain))
+            ]
+            .map(Result::unwrap_err)
+            .join("\n")
+        );
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_left_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = archive(false);
+        let promised = promise(&plain);
+        let path = folder.path().join(promised.path.base_name());
+        std::fs::create_dir_all(path.join("half")).unwrap();
+        import(folder.path(), &plain, promised, None).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"fod");
+    }
+}

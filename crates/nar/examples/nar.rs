@@ -13,7 +13,8 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
@@ -24,7 +25,12 @@ const USAGE: &str = "run: nar dump PATH | restore PATH | hash PATH \
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    match run(&arguments, &mut io::stdout().lock()) {
+    // Not `Stdout` itself, which looks for line ends in all that passes.
+    let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    let result = out
+        .map_err(Into::into)
+        .and_then(|mut out| run(&arguments, &mut out));
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("nar: failed to {error}");
@@ -67,16 +73,18 @@ fn run(arguments: &[OsString], out: &mut impl Write) -> Result<(), Box<dyn Error
             let path = path.first().copied().unwrap_or(&root);
             let has = |option: &str| options.iter().any(|given| *given == option);
             let node = find(&listing, path)?;
+            let mut out = BufWriter::new(out);
             if has("--json") {
-                serde_json::to_writer(&mut *out, node)?;
+                serde_json::to_writer(&mut out, node)?;
                 writeln!(out)?;
             } else {
                 let style = Style {
                     recursive: has("-R"),
                     long: has("-l"),
                 };
-                style.list(node, path.as_bytes(), out)?;
+                style.list(node, path.as_bytes(), &mut out)?;
             }
+            out.flush()?;
         }
         _ => return Err(USAGE.into()),
     }

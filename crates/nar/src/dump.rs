@@ -25,8 +25,9 @@ const OPEN: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY);
 
 /// Bytes that [`dump`] reads at a time: large enough that system calls vanish beside the copy, and
-/// small enough to stay in a core's second-level cache.
-const BUFFER: usize = 256 * 1024;
+/// small enough that what is done with them then, a hash for example, finds them in a core's own
+/// caches. Of 32 to 512 KiB the fastest with SHA-256 behind it.
+const BUFFER: usize = 64 * 1024;
 
 /// The archive of a file-system tree, to be read in pieces of any size.
 ///

@@ -1,4 +1,59 @@
-//! Nix archives: a strict incremental decoder and encoder, dump from and restore to a file system.
+//! Nix archives (nar): the format in which Nix and Guix hash, sign, store and send file-system trees.
+//!
+//! ```
+//! use nar::{Digest, Observed, RestoreOptions};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let (source, target) = (directory.path().join("source"), directory.path().join("target"));
+//! # std::fs::create_dir(&source)?;
+//! # std::fs::write(source.join("greeting"), "hello")?;
+//! let mut archive = Vec::new();
+//! let mut digest = Digest::new();
+//! nar::dump(&source, &mut Observed::new(&mut archive, &mut digest))?;
+//! println!("{:02x?}", digest.finish().sha256);
+//!
+//! for event in nar::Events::new(&archive) {
+//!     println!("{:?}", event?);
+//! }
+//! let as_a_store_wants_it = RestoreOptions { canonical: true, ..Default::default() };
+//! nar::restore_with(&mut &archive[..], &target, as_a_store_wants_it)?;
+//! # assert_eq!(std::fs::read_to_string(target.join("greeting"))?, "hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Which part for what
+//!
+//! | you have | and want | use |
+//! |---|---|---|
+//! | a path | its archive | [`dump()`], or [`Dump`] to read it in pieces |
+//! | an archive's bytes, as they come | a path | [`restore()`], or [`Restore`] to push them |
+//! | an archive in memory | what it says | [`Events`], [`Listing`] |
+//! | something that reads | what it says | [`Reader`], or that of the module `tokio` |
+//! | bytes, as they come, from anywhere | what they say | [`Decoder`] |
+//! | things to say | an archive | [`Encoder`], [`Writer`], or that of the module `tokio` |
+//! | bytes that pass | hash and size, references | [`Digest`], [`References`] through [`Observed`] |
+//!
+//! At the core are [`Decoder`] and [`Encoder`], which do no input or output; everything else is
+//! thin around them. Async code can use them as they are, or [`Dump`] and [`Restore`] in pieces.
+//!
+//! # What it promises
+//!
+//! - **One spelling.** Encoding what was decoded gives the very same bytes. Padding that is not
+//!   zero, names out of order or twice, and anything else that a second spelling of the same tree
+//!   could differ in are errors, with offset and [`Kind`]. The encoder can write nothing else.
+//! - **Nothing behind the end** is taken: an archive may be followed by something else.
+//! - **Cut anywhere.** Events and errors do not depend on the pieces in which an archive comes.
+//! - **Bounded.** What is held does not depend on what an archive claims, nor on how large it is:
+//!   [`Limits`] bound names, targets and depth, and data only passes.
+//! - **Nothing outside.** Dumps and restores go from directory descriptor to directory descriptor
+//!   and follow no symbolic link; a restore creates and never opens or overwrites.
+//!
+//! # Features
+//!
+//! None is on by default, and each only adds: `tokio` the module of that name, `serde` the JSON
+//! form of [`Listing`], `testing` strategies and oracles for tests.
+//!
+//! The crate needs Linux: it lists directories by `getdents64`.
 
 mod case_hack;
 mod decoder;
@@ -67,3 +122,8 @@ pub fn example() -> Vec<u8> {
     }
     archive
 }
+
+/// The examples of the README, compiled and run with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

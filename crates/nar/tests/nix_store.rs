@@ -172,3 +172,41 @@ fn case_hack_is_the_real_ones() {
     std::io::copy(&mut Dump::with(&theirs, options).unwrap(), &mut dumped).unwrap();
     assert!(dumped == archive);
 }
+
+#[test]
+fn listings_are_those_of_nix_nar_ls() {
+    let Some(nix_store) = NixStore::find(&[]) else {
+        return;
+    };
+    let place = tempdir().unwrap();
+    let file = place.path().join("archive");
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(15));
+    let result = runner.run(&trees(), |tree| {
+        let archive = tree.encode().unwrap();
+        let listing = nar::Listing::of(&archive).unwrap();
+        // Names and targets that are not text have no JSON, there as here.
+        let Ok(json) = serde_json::to_value(&listing) else {
+            return Ok(());
+        };
+        fs::write(&file, &archive).unwrap();
+        let output = Command::new("nix")
+            .args([
+                "--extra-experimental-features",
+                "nix-command",
+                "nar",
+                "ls",
+                "--json",
+                "-R",
+            ])
+            .arg(&file)
+            .arg("/")
+            .env("NIX_STATE_DIR", nix_store.state.path().join("state"))
+            .env("NIX_STORE_DIR", nix_store.state.path().join("store"))
+            .output()
+            .unwrap();
+        let theirs = serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+        prop_assert_eq!(&json["root"], &theirs);
+        Ok(())
+    });
+    result.unwrap();
+}

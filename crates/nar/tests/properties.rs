@@ -1,7 +1,7 @@
 //! Promises that hold for all trees and all inputs.
 
 use nar::testing::{self, Tree, in_pieces, in_slice, through_reader, trees};
-use nar::{Encoder, Event, Kind};
+use nar::{Encoder, Event, Events, Kind, Writer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -39,6 +39,19 @@ proptest! {
         testing::readers_agree(&data);
         data.truncate(at);
         testing::readers_agree(&data);
+    }
+
+    #[test]
+    fn writers_write_what_was_read(tree in trees(), large in 0..200_000_usize) {
+        // Files around the size from which data is not gathered any more.
+        let large = Tree::File { executable: false, contents: vec![1; large] };
+        let tree = Tree::Directory([(b"large".into(), large), (b"tree".into(), tree)].into());
+        let archive = tree.encode().unwrap();
+        let mut writer = Writer::new(Vec::new());
+        for event in Events::new(&archive) {
+            writer.write(event.unwrap()).unwrap();
+        }
+        prop_assert!(writer.finish().unwrap() == archive);
     }
 
     #[test]

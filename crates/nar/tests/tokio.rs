@@ -1,0 +1,133 @@
+//! The adapters over tokio's traits: the same bytes as those over std's.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that panics fails, and says where"
+)]
+
+use std::fs;
+use std::io;
+
+use nar::testing::trees;
+use nar::{Events, Kind, RestoreErrorKind, RestoreOptions};
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::runtime::Runtime;
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+
+    #[test]
+    fn trees_go_through_a_pipe(tree in trees()) {
+        let archive = tree.encode().unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let (source, target) = (place.path().join("source"), place.path().join("target"));
+        nar::restore(&mut &*archive, &source).unwrap();
+        runtime().block_on(async {
+            let (mut sink, mut from) = tokio::io::duplex(100);
+            let dump = async move {
+                let size = nar::tokio::dump(source, &mut sink).await;
+                drop(sink);
+                size
+            };
+            let restore = nar::tokio::restore(&mut from, &target, RestoreOptions::default());
+            let (size, restored) = tokio::join!(dump, restore);
+            restored.unwrap();
+            assert_eq!(size.unwrap(), archive.len() as u64);
+        });
+        let mut again = Vec::new();
+        nar::dump(&target, &mut again).unwrap();
+        prop_assert!(again == archive);
+    }
+
+    #[test]
+    fn writers_write_what_was_read(tree in trees()) {
+        let archive = tree.encode().unwrap();
+        let written = runtime().block_on(async {
+            let mut writer = nar::tokio::Writer::new(Vec::new());
+            for event in Events::new(&archive) {
+                writer.write(event.unwrap()).await.unwrap();
+            }
+            writer.finish().await.unwrap()
+        });
+        prop_assert!(written == archive);
+    }
+}
+
+#[test]
+fn what_follows_the_archive_is_left_in_the_source() {
+    let input = [&nar::example()[..], b"the next message"].concat();
+    runtime().block_on(async {
+        let mut reader = nar::tokio::Reader::new(BufReader::with_capacity(7, &input[..]));
+        while reader.next().await.unwrap().is_some() {}
+        let mut rest = String::new();
+        reader.into_inner().read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "the next message");
+    });
+}
+
+#[test]
+fn an_end_in_the_middle_leaves_nothing() {
+    let archive = nar::example();
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("root");
+    let error = runtime().block_on(async {
+        let mut source = &archive[..archive.len() - 8];
+        nar::tokio::restore(&mut source, &path, RestoreOptions::default())
+            .await
+            .unwrap_err()
+    });
+    let RestoreErrorKind::Archive(error) = error.kind else {
+        panic!("{error}")
+    };
+    assert_eq!(error.kind, Kind::Truncated);
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_dropped_future_leaves_nothing() {
+    let archive = nar::example();
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("root");
+    runtime().block_on(async {
+        let (mut sink, mut source) = tokio::io::duplex(10_000);
+        sink.write_all(&archive[..200]).await.unwrap();
+        let restore = nar::tokio::restore(&mut source, &path, RestoreOptions::default());
+        let mut restore = Box::pin(restore);
+        // Until the directory is there; its source has no more, so the restore waits.
+        while !path.exists() {
+            poll_once(&mut restore).await;
+        }
+        drop(restore);
+    });
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+async fn poll_once<F: Future + Unpin>(future: &mut F) {
+    std::future::poll_fn(|context| {
+        assert!(std::pin::Pin::new(&mut *future).poll(context).is_pending());
+        std::task::Poll::Ready(())
+    })
+    .await;
+    tokio::task::yield_now().await;
+}
+
+#[test]
+fn a_dump_of_nothing_names_it() {
+    let error = runtime().block_on(async {
+        nar::tokio::dump("/nowhere/at/all", &mut tokio::io::sink())
+            .await
+            .unwrap_err()
+    });
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    assert!(
+        error.to_string().starts_with("examine `/nowhere/at/all`: "),
+        "{error}"
+    );
+}

@@ -118,22 +118,9 @@ impl Encoder {
     }
 
     fn check(&self, event: &Event<'_>) -> Result<(), Kind> {
-        let Position {
-            state,
-            names,
-            limits,
-            ..
-        } = &self.position;
+        let Position { state, limits, .. } = &self.position;
         match (state, *event) {
-            (State::Start | State::Node, Event::File { .. }) => Ok(()),
-            (State::Start | State::Node, Event::Directory) => {
-                let limit = limits.depth;
-                if names.depth() < limit {
-                    Ok(())
-                } else {
-                    Err(Kind::Depth { limit })
-                }
-            }
+            (State::Start | State::Node, Event::File { .. } | Event::Directory) => Ok(()),
             (State::Start | State::Node, Event::Symlink(target)) => {
                 let (length, limit) = (target.len() as u64, limits.target);
                 if target.len() > limit {
@@ -146,7 +133,7 @@ impl Encoder {
                 if name.len() > limit {
                     return Err(Kind::NameLength { length, limit });
                 }
-                names.check(name)
+                self.position.check_name(name)
             }
             (State::FirstEntry | State::EntryEnd, Event::DirectoryEnd) => Ok(()),
             (&State::Data { remaining, .. }, Event::Data(data)) => {

@@ -47,7 +47,7 @@ pub enum Kind {
     },
     /// A symbolic link's target is empty or contains NUL: no file system can hold it.
     Target,
-    /// More directories inside each other than [`Limits::depth`](crate::Limits).
+    /// An entry lies deeper than [`Limits::depth`](crate::Limits). The offset is its name's.
     Depth {
         /// The limit.
         limit: usize,
@@ -89,7 +89,7 @@ impl fmt::Display for Kind {
                 write!(f, "symlink target of {length} bytes, more than {limit}")
             }
             Self::Target => f.write_str("symlink target that is empty or contains NUL"),
-            Self::Depth { limit } => write!(f, "more than {limit} directories inside each other"),
+            Self::Depth { limit } => write!(f, "more than {limit} nodes inside each other"),
             Self::Truncated => f.write_str("end of input inside the archive"),
             Self::Trailing => f.write_str("bytes after the archive"),
             Self::Event { expected } => write!(f, "event out of place, expected {expected}"),

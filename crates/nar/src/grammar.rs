@@ -81,23 +81,9 @@ fn node<'a>(position: &Position, cursor: &mut Cursor<'a>) -> Result<Event<'a>, S
             }
             _ => cursor.unexpected("regular` or `symlink"),
         },
-        9 => directory(position, cursor),
+        9 => cursor.words(&token::DIRECTORY).map(|()| Event::Directory),
         _ => cursor.unexpected("regular`, `symlink` or `directory"),
     }
-}
-
-/// `"directory"`
-fn directory<'a>(position: &Position, cursor: &mut Cursor<'a>) -> Result<Event<'a>, Stop> {
-    let offset = cursor.offset();
-    cursor.words(&token::DIRECTORY)?;
-    let limit = position.limits.depth;
-    if position.names.depth() >= limit {
-        return Err(Stop::Error(Error {
-            offset,
-            kind: Kind::Depth { limit },
-        }));
-    }
-    Ok(Event::Directory)
 }
 
 /// `<size>`: the cursor ends at the first byte of data.
@@ -154,8 +140,7 @@ fn entry_or_end<'a>(position: &Position, cursor: &mut Cursor<'a>) -> Result<Even
     let limit = position.limits.name;
     let name = cursor.bounded(limit, |length| Kind::NameLength { length, limit })?;
     position
-        .names
-        .check(name)
+        .check_name(name)
         .map_err(|kind| Stop::Error(Error { offset, kind }))?;
     cursor.zeros(token::padding(name.len() as u64))?;
     cursor.words(&token::NODE)?;

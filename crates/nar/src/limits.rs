@@ -14,13 +14,13 @@ pub struct Limits {
     /// Longest target of a symbolic link, in bytes. 4095: `PATH_MAX` of Linux less its NUL, and
     /// Nix's limit.
     pub target: usize,
-    /// How many directories may be open inside each other, the root directory being the first.
-    /// 64: Nix's limit. A restore holds one descriptor for each.
+    /// How many nodes may lie inside each other, root and innermost included. 64: Nix's limit. A
+    /// restore holds one descriptor for each that is a directory.
     pub depth: usize,
 }
 
 impl Limits {
-    /// The limits of Nix: names of 255 bytes, targets of 4095, 64 directories inside each other.
+    /// The limits of Nix: names of 255 bytes, targets of 4095, 64 nodes inside each other.
     pub const NIX: Self = Self {
         name: 255,
         target: 4095,

@@ -1,5 +1,5 @@
 use crate::names::Names;
-use crate::{Event, Limits, token};
+use crate::{Event, Kind, Limits, token};
 
 /// What an archive can go on with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,17 @@ impl Position {
             State::Data { remaining, .. } => remaining,
             _ => 0,
         }
+    }
+
+    /// Whether an entry of this name, whose length is within the limit, may follow in the innermost
+    /// directory.
+    #[inline]
+    pub(crate) fn check_name(&self, name: &[u8]) -> Result<(), Kind> {
+        let limit = self.limits.depth;
+        if self.names.depth() >= limit {
+            return Err(Kind::Depth { limit });
+        }
+        self.names.check(name)
     }
 
     /// Moves behind `event`, which `length` bytes said and which was found to be in its place.

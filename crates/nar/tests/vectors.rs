@@ -191,6 +191,9 @@ fn depth_has_a_limit() {
     assert_eq!(Tree::decode(&deepest.encode().unwrap()).unwrap(), deepest);
     let error = nested(65).encode().unwrap_err();
     assert_eq!(error.kind, Kind::Depth { limit: 64 });
+    // Files and links count as directories do.
+    let error = (1..65).fold(link(b"x"), |tree, _| directory([(b"d", tree)]));
+    assert_eq!(error.encode().unwrap_err().kind, Kind::Depth { limit: 64 });
 
     let mut archive = words(&[M, b"(", b"type", b"directory"]);
     for _ in 0..64 {
@@ -207,7 +210,7 @@ fn depth_has_a_limit() {
     }
     refuse(
         &archive,
-        archive.len() as u64 - 24,
+        archive.len() as u64 - 88,
         Kind::Depth { limit: 64 },
     );
 }

@@ -20,7 +20,10 @@ fn peak() -> u64 {
 
 #[test]
 fn four_mebibytes_are_enough_for_any_size() {
-    let place = tempfile::tempdir().unwrap();
+    // A file system in memory reads holes at once, where there is one.
+    let place = tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap();
     let sparse = place.path().join("sparse");
     let size = 4 << 30;
     File::create(&sparse).unwrap().set_len(size).unwrap();

@@ -248,6 +248,29 @@ fn what_replaced_the_root_is_left_alone_and_reported() {
 }
 
 #[test]
+fn what_cannot_be_removed_is_reported_and_all_else_is() {
+    let (_place, path) = place();
+    let mut restore = Restore::to(&path, RestoreOptions::default()).unwrap();
+    restore.write(&sample()[..900]).unwrap();
+    // Someone else puts more directories inside each other than a removal goes into.
+    let deep = path.join("d/".repeat(300));
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(path.join("beside"), "").unwrap();
+    let error = restore.finish().unwrap_err();
+    let [left] = &error.left_behind[..] else {
+        panic!("{error}")
+    };
+    assert_eq!(left.path, path.join("d/".repeat(256)));
+    assert_eq!(left.errno, Some(rustix::io::Errno::LOOP.raw_os_error()));
+    assert!(deep.is_dir());
+    assert_eq!(
+        fs::read_dir(&path).unwrap().count(),
+        1,
+        "only the way there"
+    );
+}
+
+#[test]
 fn bytes_behind_the_archive_are_left_or_refused() {
     let (place, path) = place();
     let mut archive = sample();

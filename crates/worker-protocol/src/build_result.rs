@@ -4,66 +4,84 @@ use crate::realisation::{DrvOutput, Realisation};
 use crate::value::{Context, Value};
 use crate::wire::{Decoder, Encoder, Kind, Stop, Text, WORD, limit};
 
-/// How a build ended. The numbers are those of the protocol.
+/// How a build ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BuildStatus {
     /// 0: built.
-    Built = 0,
+    Built,
     /// 1: substituted.
-    Substituted = 1,
+    Substituted,
     /// 2: nothing had to be done.
-    AlreadyValid = 2,
+    AlreadyValid,
     /// 3: the builder failed, and will again.
-    PermanentFailure = 3,
+    PermanentFailure,
     /// 4: the derivation is not acceptable.
-    InputRejected = 4,
+    InputRejected,
     /// 5: an output is not acceptable.
-    OutputRejected = 5,
+    OutputRejected,
     /// 6: it may succeed when tried again (out of disk space, killed).
-    TransientFailure = 6,
+    TransientFailure,
     /// 7: failed before, and remembered. No longer sent.
-    CachedFailure = 7,
+    CachedFailure,
     /// 8: over the time limit or the silence limit.
-    TimedOut = 8,
+    TimedOut,
     /// 9: something else failed, such as a build hook.
-    MiscFailure = 9,
+    MiscFailure,
     /// 10: a dependency failed.
-    DependencyFailed = 10,
+    DependencyFailed,
     /// 11: over the limit of the log's size.
-    LogLimitExceeded = 11,
+    LogLimitExceeded,
     /// 12: two builds gave different results.
-    NotDeterministic = 12,
+    NotDeterministic,
     /// 13: a realisation that is already known is in the way.
-    ResolvesToAlreadyValid = 13,
+    ResolvesToAlreadyValid,
     /// 14: no substituter has it.
-    NoSubstituters = 14,
-    /// 15: a fixed-output derivation's content is not what it says.
-    HashMismatch = 15,
-    /// 16: the build was stopped, as another one of the same request failed.
-    Cancelled = 16,
+    NoSubstituters,
+    /// 15: a fixed-output derivation's content is not what it says. Newer than 2.28.
+    HashMismatch,
+    /// 16: the build was stopped, as another one of the same request failed. Newer than 2.28.
+    Cancelled,
+    /// A number that has no meaning here (yet), so a failure.
+    Other(u64),
 }
 
+/// The statuses, each at the place of its number.
+const STATUSES: [BuildStatus; 17] = [
+    BuildStatus::Built,
+    BuildStatus::Substituted,
+    BuildStatus::AlreadyValid,
+    BuildStatus::PermanentFailure,
+    BuildStatus::InputRejected,
+    BuildStatus::OutputRejected,
+    BuildStatus::TransientFailure,
+    BuildStatus::CachedFailure,
+    BuildStatus::TimedOut,
+    BuildStatus::MiscFailure,
+    BuildStatus::DependencyFailed,
+    BuildStatus::LogLimitExceeded,
+    BuildStatus::NotDeterministic,
+    BuildStatus::ResolvesToAlreadyValid,
+    BuildStatus::NoSubstituters,
+    BuildStatus::HashMismatch,
+    BuildStatus::Cancelled,
+];
+
 impl BuildStatus {
-    /// All statuses, in the order of their numbers.
-    pub const ALL: [BuildStatus; 17] = [
-        BuildStatus::Built,
-        BuildStatus::Substituted,
-        BuildStatus::AlreadyValid,
-        BuildStatus::PermanentFailure,
-        BuildStatus::InputRejected,
-        BuildStatus::OutputRejected,
-        BuildStatus::TransientFailure,
-        BuildStatus::CachedFailure,
-        BuildStatus::TimedOut,
-        BuildStatus::MiscFailure,
-        BuildStatus::DependencyFailed,
-        BuildStatus::LogLimitExceeded,
-        BuildStatus::NotDeterministic,
-        BuildStatus::ResolvesToAlreadyValid,
-        BuildStatus::NoSubstituters,
-        BuildStatus::HashMismatch,
-        BuildStatus::Cancelled,
-    ];
+    /// The status with a number of the protocol.
+    pub fn from_number(number: u64) -> BuildStatus {
+        let known = usize::try_from(number)
+            .ok()
+            .and_then(|index| STATUSES.get(index));
+        known.copied().unwrap_or(BuildStatus::Other(number))
+    }
+
+    /// The number of the protocol.
+    pub fn number(self) -> u64 {
+        match (self, STATUSES.iter().position(|&status| status == self)) {
+            (BuildStatus::Other(number), _) => number,
+            (_, place) => place.expect("all other statuses are in the list") as u64,
+        }
+    }
 
     /// Whether the outputs are there.
     pub fn is_success(self) -> bool {
@@ -120,7 +138,7 @@ impl BuildResult {
 impl Value for BuildResult {
     fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
         let version = context.version;
-        encoder.word(self.status as u64).text(&self.error);
+        encoder.word(self.status.number()).text(&self.error);
         if version.has_build_times() {
             encoder
                 .word(self.times_built)
@@ -141,17 +159,7 @@ impl Value for BuildResult {
 
     fn decode(decoder: &mut Decoder<'_>, context: &Context) -> Result<BuildResult, Stop> {
         let version = context.version;
-        let offset = decoder.offset();
-        let number = decoder.word()?;
-        let index = usize::try_from(number).unwrap_or(usize::MAX);
-        let Some(&status) = BuildStatus::ALL.get(index) else {
-            let kind = Kind::Number {
-                what: "the status of a build",
-                value: number,
-            };
-            return Err(decoder.error_at(offset, kind));
-        };
-        let mut result = BuildResult::new(status);
+        let mut result = BuildResult::new(BuildStatus::from_number(decoder.word()?));
         result.error = decoder.text(limit::LOG)?;
         if version.has_build_times() {
             result.times_built = decoder.word()?;

@@ -13,6 +13,8 @@ pub mod operation;
 mod path_info;
 mod realisation;
 pub mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod value;
 mod version;
 pub mod wire;

@@ -173,6 +173,18 @@ macro_rules! operation {
 
             $(const RAW_REPLY: bool = $raw;)?
         }
+
+        #[cfg(feature = "testing")]
+        impl $crate::testing::Sample for $name {
+            fn sample(_context: &$crate::value::Context) -> proptest::strategy::BoxedStrategy<Self> {
+                use proptest::strategy::Strategy as _;
+                let fields = (
+                    $(<$type as $crate::testing::Sample>::sample(_context),)*
+                    proptest::strategy::Just(()),
+                );
+                fields.prop_map(|($($field,)* (),)| $name { $($field),* }).boxed()
+            }
+        }
     };
     (@default $type:ty, $gate:ident) => { <$type>::default() };
     (@default $type:ty) => { unreachable!("a field without a gate is always there") };
@@ -242,6 +254,45 @@ macro_rules! requests {
                         | Request::BuildDerivation(_)
                         | Request::EnsurePath(_)
                 )
+            }
+        }
+
+        /// Strategies over all operations.
+        #[cfg(feature = "testing")]
+        impl Request {
+            /// The names of all operations.
+            pub const NAMES: &[&str] = &[$(<$name as Operation>::NAME),*];
+
+            /// Any request that a version has.
+            pub fn sample(context: &Context) -> proptest::strategy::BoxedStrategy<Request> {
+                use proptest::strategy::Strategy as _;
+                let mut all = Vec::new();
+                $(if <$name as Operation>::exists(context.version) {
+                    let request = <$name as crate::testing::Sample>::sample(context);
+                    all.push(request.prop_map(Request::$name).boxed());
+                })*
+                proptest::strategy::Union::new(all).boxed()
+            }
+
+            /// Checks random requests and replies of one operation in both directions.
+            ///
+            /// # Panics
+            /// If anything is lost between the two directions.
+            pub fn check(name: &str, context: &Context, runner: &mut proptest::test_runner::TestRunner) {
+                match name {
+                    $(stringify!($name) => if <$name as Operation>::exists(context.version) {
+                        let values = (
+                            <$name as crate::testing::Sample>::sample(context),
+                            <<$name as Operation>::Reply as crate::testing::Sample>::sample(context),
+                        );
+                        let checked = runner.run(&values, |(request, reply)| {
+                            crate::testing::check_operation::<$name>(&request, &reply, context);
+                            Ok(())
+                        });
+                        checked.unwrap_or_else(|error| panic!("{name}: {error}"));
+                    })*
+                    _ => panic!("there is no {name}"),
+                }
             }
         }
 

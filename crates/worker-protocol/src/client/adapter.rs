@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::session::{Options, Progress, Session, Ticket};
 use crate::operation::{AddMultipleToStore, UploadOperation};
-use crate::{Error, Log, Misuse, Operation, ValidPathInfo, Version};
+use crate::{Context, Error, Log, Misuse, Operation, ValidPathInfo, Version};
 
 /// How much may come from the daemon while something is sent and nobody reads replies.
 const READ_AHEAD: usize = 64 << 20;
@@ -84,6 +84,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
     /// The version that requests are encoded for, once it is known (or assumed).
     pub fn version(&self) -> Option<Version> {
         self.session.version()
+    }
+
+    /// Store directory and version, for values that are decoded from data.
+    pub fn context(&self) -> &Context {
+        self.session.context()
     }
 
     /// The daemon's own version, such as `2.34.8`, where it tells (from 1.33 on) and once the handshake is

@@ -1,11 +1,9 @@
 //! Conversations with real nix-daemons, at every version that they can be made to speak.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::daemon::{Daemon, DaemonClient, file_nar, source};
 use store_path::StorePath;
-use support::{Daemon, DaemonClient, file_nar, source};
 use tokio::time::timeout;
 use worker_protocol::client::Options;
 use worker_protocol::operation::{

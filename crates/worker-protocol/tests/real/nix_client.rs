@@ -1,9 +1,5 @@
 //! Real nix clients with the server half.
 
-#[path = "support/store.rs"]
-mod store;
-mod support;
-
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -11,9 +7,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::Paths;
+use crate::daemon::Daemon;
+use crate::store::{self, Paths};
 use store_path::{HashFormat, StoreDir};
-use support::Daemon;
 use tokio::net::UnixListener;
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::Mutex;

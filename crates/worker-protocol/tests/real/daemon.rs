@@ -5,6 +5,8 @@ use std::process::Stdio;
 
 use store_path::{ContentAddress, ContentAddressMethod, HashAlgorithm, StoreDir};
 use tempfile::TempDir;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use worker_protocol::client::{Client, Options};
 use worker_protocol::wire::Encoder;
@@ -132,6 +134,72 @@ impl Daemon {
             None => (outside.clone(), outside),
             Some(_) => (outside, PathBuf::from("/run/peer")),
         }
+    }
+}
+
+/// A guix-daemon in a root file system, over a store of its own.
+pub(crate) struct GuixDaemon {
+    directory: TempDir,
+    pub(crate) name: String,
+    _process: Child,
+}
+
+impl GuixDaemon {
+    /// Those of the root file systems in the directory that `WORKER_PROTOCOL_ROOTS` names.
+    pub(crate) async fn all() -> Vec<GuixDaemon> {
+        let mut daemons = Vec::new();
+        if !is_root() {
+            eprintln!("LEFT OUT: only root can run a guix-daemon");
+            return daemons;
+        }
+        for root in roots("usr/bin/guix-daemon") {
+            daemons.push(GuixDaemon::start(&root).await);
+        }
+        daemons
+    }
+
+    async fn start(root: &Path) -> GuixDaemon {
+        let directory = TempDir::with_prefix("worker-protocol-").expect("a temporary directory");
+        std::fs::create_dir_all(directory.path().join("scratch")).expect("a directory");
+        std::fs::create_dir_all(directory.path().join("state/run/peer")).expect("a directory");
+        let arguments = [
+            "guix-daemon",
+            "--disable-chroot",
+            "--no-substitutes",
+            "--listen=/run/peer/socket",
+        ];
+        let process = enter(root, directory.path(), &arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("guix-daemon starts");
+        let name = root.display().to_string();
+        let daemon = GuixDaemon {
+            directory,
+            name,
+            _process: process,
+        };
+        for _ in 0..100 {
+            if daemon.socket().exists() {
+                return daemon;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("the guix-daemon of {} does not listen", daemon.name);
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("state/run/peer/socket")
+    }
+
+    pub(crate) async fn connect(&self, options: Options) -> Client<OwnedReadHalf, OwnedWriteHalf> {
+        let stream = UnixStream::connect(self.socket())
+            .await
+            .expect("it listens");
+        let (reader, writer) = stream.into_split();
+        Client::new(reader, writer, options)
     }
 }
 

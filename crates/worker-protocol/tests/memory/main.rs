@@ -1,6 +1,5 @@
 //! Both halves against each other, in memory.
 
-#[path = "support/store.rs"]
 mod store;
 
 use std::time::Duration;

@@ -1,0 +1,11 @@
+//! Conversations with real daemons and real clients.
+//!
+//! This machine's nix-daemon is used if there is one, and every nix-daemon and guix-daemon in the root file
+//! systems that `WORKER_PROTOCOL_ROOTS` holds. All of it needs root; what is left out is printed.
+
+mod daemon;
+mod guix;
+mod nix;
+mod nix_client;
+#[path = "../memory/store.rs"]
+mod store;

@@ -7,5 +7,6 @@ mod daemon;
 mod guix;
 mod nix;
 mod nix_client;
+mod nix_operations;
 #[path = "../memory/store.rs"]
 mod store;

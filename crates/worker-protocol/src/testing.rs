@@ -1,8 +1,10 @@
 //! Strategies for property tests, and the oracles that the fuzz targets call.
 
+mod conversation;
 mod oracle;
 mod sample;
 
+pub use conversation::conversation;
 pub use oracle::{client_session, export_identity, requests, server_session, wire_identity};
 pub use sample::{Sample, context, log, remote_error, version};
 

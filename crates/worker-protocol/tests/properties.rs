@@ -66,6 +66,13 @@ proptest! {
     }
 
     #[test]
+    fn whatever_is_said_is_answered_as_a_model_foresees(
+        data in proptest::collection::vec(any::<u8>(), 0..200)
+    ) {
+        testing::conversation(&data);
+    }
+
+    #[test]
     fn arbitrary_bytes_hurt_nobody(data in proptest::collection::vec(any::<u8>(), 0..400)) {
         testing::wire_identity(&data);
         testing::requests(&data);

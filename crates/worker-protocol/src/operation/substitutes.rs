@@ -81,7 +81,7 @@ impl Operation for QuerySubstitutablePathInfos {
             self.paths.encode(encoder, context);
         } else {
             encoder.list(self.paths.keys(), |encoder, path| {
-                path.encode(encoder, context)
+                path.encode(encoder, context);
             });
         }
     }

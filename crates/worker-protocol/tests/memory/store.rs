@@ -100,7 +100,7 @@ where
             other => {
                 server
                     .fail(RemoteError::new(format!("no {}", other.name())))
-                    .await?
+                    .await?;
             }
         }
     }

@@ -106,6 +106,11 @@ impl Daemon {
 }
 
 impl Daemon {
+    /// The version of its programs.
+    pub(crate) async fn version(&self) -> String {
+        version_of(self.command("nix-daemon")).await
+    }
+
     /// One of Nix's programs, over the same store.
     pub(crate) fn command(&self, program: &str) -> Command {
         let at = |name: &str| self.directory.path().join(name);
@@ -140,7 +145,7 @@ impl Daemon {
 /// A guix-daemon in a root file system, over a store of its own.
 pub(crate) struct GuixDaemon {
     directory: TempDir,
-    pub(crate) name: String,
+    pub(crate) root: PathBuf,
     _process: Child,
 }
 
@@ -175,10 +180,10 @@ impl GuixDaemon {
             .kill_on_drop(true)
             .spawn()
             .expect("guix-daemon starts");
-        let name = root.display().to_string();
+        let root = root.to_owned();
         let daemon = GuixDaemon {
             directory,
-            name,
+            root,
             _process: process,
         };
         for _ in 0..100 {
@@ -187,7 +192,15 @@ impl GuixDaemon {
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
-        panic!("the guix-daemon of {} does not listen", daemon.name);
+        panic!(
+            "the guix-daemon of {} does not listen",
+            daemon.root.display()
+        );
+    }
+
+    /// The version of its programs.
+    pub(crate) async fn version(&self) -> String {
+        version_of(enter(&self.root, self.directory.path(), &["guix-daemon"])).await
     }
 
     fn socket(&self) -> PathBuf {
@@ -201,6 +214,17 @@ impl GuixDaemon {
         let (reader, writer) = stream.into_split();
         Client::new(reader, writer, options)
     }
+}
+
+/// The last word of the first line that `--version` prints.
+async fn version_of(mut command: Command) -> String {
+    let output = command.arg("--version").output().await.expect("it starts");
+    let text = String::from_utf8(output.stdout).expect("it prints UTF-8");
+    let line = text.lines().next().expect("it prints a line");
+    line.rsplit(' ')
+        .next()
+        .expect("a line has a word")
+        .to_owned()
 }
 
 fn enter(root: &Path, directory: &Path, command: &[&str]) -> Command {

@@ -37,7 +37,7 @@ fn add(name: &str) -> AddToStore {
 #[tokio::test]
 async fn every_operation_and_then_another_one() {
     for daemon in GuixDaemon::all().await {
-        eprintln!("guix-daemon of {}", daemon.name);
+        eprintln!("guix-daemon of {}", daemon.root.display());
         for minor in Version::GUIX_OLDEST.minor()..=Version::GUIX_NEWEST.minor() {
             within(conversation(&daemon, Version::guix(minor))).await;
         }

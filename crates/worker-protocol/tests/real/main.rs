@@ -3,10 +3,13 @@
 //! This machine's nix-daemon is used if there is one, and every nix-daemon and guix-daemon in the root file
 //! systems that `WORKER_PROTOCOL_ROOTS` holds. All of it needs root; what is left out is printed.
 
+#[path = "../recorded/conversation.rs"]
+mod conversation;
 mod daemon;
 mod guix;
 mod nix;
 mod nix_client;
 mod nix_operations;
+mod record;
 #[path = "../memory/store.rs"]
 mod store;

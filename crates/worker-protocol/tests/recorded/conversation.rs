@@ -1,0 +1,241 @@
+//! One conversation that touches most layouts, and tells what it heard.
+
+use store_path::{ContentAddressMethod, HashAlgorithm, StorePath};
+use tokio::io::{AsyncRead, AsyncWrite};
+use worker_protocol::client::{Client, Ticket};
+use worker_protocol::operation::{
+    AddTempRoot, AddTextToStore, AddToStore, AddToStoreNar, BuildDerivation, EnsurePath,
+    IsValidPath, NarFromPath, Operation, QueryMissing, QueryPathInfo, QueryReferrers,
+    QueryValidPaths, SetOptions,
+};
+use worker_protocol::wire::Encoder;
+use worker_protocol::{
+    BasicDerivation, BasicOutput, BuildMode, DerivedPath, Error, NarHash, PathInfo, ValidPathInfo,
+    Version,
+};
+
+fn path(name: &str) -> StorePath {
+    let hash = HashAlgorithm::Sha256.hash(name.as_bytes());
+    let digest = hash.digest()[..20].try_into().expect("it is longer");
+    StorePath::from_parts(digest, name).expect("a good name")
+}
+
+pub(crate) fn nar(contents: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut encoder = Encoder::new(&mut out);
+    encoder
+        .text("nix-archive-1")
+        .text("(")
+        .text("type")
+        .text("regular");
+    encoder.text("contents").bytes(contents).text(")");
+    out
+}
+
+pub(crate) struct Conversation<R, W> {
+    pub(crate) client: Client<R, W>,
+    pub(crate) heard: Vec<String>,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
+    pub(crate) fn new(client: Client<R, W>) -> Conversation<R, W> {
+        Conversation {
+            client,
+            heard: Vec::new(),
+        }
+    }
+
+    async fn reply<O: Operation<Reply: std::fmt::Debug>>(
+        &mut self,
+        ticket: Ticket<O>,
+    ) -> Result<(), Error> {
+        let heard = &mut self.heard;
+        let reply = self
+            .client
+            .reply(ticket, &mut |log| heard.push(format!("{log:?}")))
+            .await;
+        let survivable = reply.as_ref().err().is_none_or(Error::is_survivable);
+        self.heard.push(format!("{} {reply:?}", O::NAME));
+        match reply {
+            Err(error) if !survivable => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn call<O: Operation<Reply: std::fmt::Debug>>(
+        &mut self,
+        operation: O,
+    ) -> Result<(), Error> {
+        let ticket = self.client.queue(&operation).await?;
+        self.reply(ticket).await
+    }
+
+    /// Says its part to the end, unless the connection ends before.
+    pub(crate) async fn run(&mut self) -> Result<(), Error> {
+        self.say().await?;
+        self.client.flush().await
+    }
+
+    async fn say(&mut self) -> Result<(), Error> {
+        let heard = &mut self.heard;
+        self.client
+            .handshake(&mut |log| heard.push(format!("{log:?}")))
+            .await?;
+        let version = self
+            .client
+            .version()
+            .expect("it is known after the handshake");
+        self.heard.push(format!(
+            "handshake {version} {:?} {:?}",
+            self.client.daemon_version(),
+            self.client.trusted()
+        ));
+        self.call(SetOptions::default()).await?;
+        let set = self
+            .client
+            .queue(&AddTempRoot { path: path("root") })
+            .await?;
+        let valid = self
+            .client
+            .queue(&IsValidPath {
+                path: path("absent"),
+            })
+            .await?;
+        let info = self
+            .client
+            .queue(&QueryPathInfo {
+                path: path("absent"),
+            })
+            .await?;
+        let ensure = self
+            .client
+            .queue(&EnsurePath {
+                path: path("absent"),
+            })
+            .await?;
+        self.reply(set).await?;
+        self.reply(valid).await?;
+        self.reply(info).await?;
+        self.reply(ensure).await?;
+        if version.is_guix() {
+            self.add_to_guix().await
+        } else {
+            self.add_and_build(version).await
+        }
+    }
+
+    async fn add_to_guix(&mut self) -> Result<(), Error> {
+        let text = AddTextToStore {
+            name: "text".into(),
+            contents: "hi".into(),
+            references: [].into(),
+        };
+        self.call(text).await?;
+        let add = AddToStore {
+            name: "file".into(),
+            method: ContentAddressMethod::Recursive,
+            algorithm: HashAlgorithm::Sha256,
+            references: [].into(),
+            repair: false,
+        };
+        let mut upload = self.client.upload(&add).await?;
+        upload.write(&nar(b"hello"), &mut |_| {}).await?;
+        let ticket = upload.finish(&mut |_| {}).await?;
+        let added = self.client.reply(ticket, &mut |_| {}).await?.path;
+        self.call(QueryPathInfo {
+            path: added.clone(),
+        })
+        .await?;
+        self.call(QueryReferrers {
+            path: added.clone(),
+        })
+        .await?;
+        self.call(QueryValidPaths {
+            paths: [added, path("absent")].into(),
+            substitute: false,
+        })
+        .await
+    }
+
+    async fn add_and_build(&mut self, version: Version) -> Result<(), Error> {
+        let nar = nar(b"hello");
+        let info = PathInfo {
+            deriver: None,
+            nar_hash: NarHash(HashAlgorithm::Sha256.hash(&nar)),
+            references: [path("hello")].into(),
+            registration_time: 0,
+            nar_size: nar.len() as u64,
+            ultimate: false,
+            signatures: ["key:c2lnbmF0dXJl".into()].into(),
+            content_address: None,
+        };
+        let added = ValidPathInfo {
+            path: path("hello"),
+            info,
+        };
+        let add = AddToStoreNar {
+            path: added.clone(),
+            repair: false,
+            dont_check_signatures: true,
+        };
+        let mut upload = self.client.upload(&add).await?;
+        upload.write(&nar, &mut |_| {}).await?;
+        let ticket = upload.finish(&mut |_| {}).await?;
+        let info = self
+            .client
+            .queue(&QueryPathInfo {
+                path: added.path.clone(),
+            })
+            .await?;
+        let fetch = self
+            .client
+            .queue(&NarFromPath {
+                path: added.path.clone(),
+            })
+            .await?;
+        self.reply(ticket).await?;
+        self.reply(info).await?;
+        self.reply(fetch).await?;
+        let mut fetched = Vec::new();
+        while fetched.len() < nar.len() {
+            let chunk = self.client.raw_chunk().await?;
+            let count = chunk.len().min(nar.len() - fetched.len());
+            fetched.extend_from_slice(&chunk[..count]);
+            self.client.consume(count);
+        }
+        self.heard
+            .push(format!("archive, as it was sent: {}", fetched == nar));
+        if version.has_query_missing() {
+            self.call(QueryMissing {
+                targets: vec![DerivedPath::Opaque(path("absent"))],
+            })
+            .await?;
+        }
+        self.build("good", "echo a line; echo hi > $out").await?;
+        self.build("bad", "echo another; exit 3").await?;
+        self.call(IsValidPath { path: added.path }).await
+    }
+
+    async fn build(&mut self, name: &str, script: &str) -> Result<(), Error> {
+        let out = self.client.context().store_dir.print(&path(name));
+        let output = BasicOutput {
+            path: out.as_str().into(),
+            ..BasicOutput::default()
+        };
+        let derivation = BasicDerivation {
+            outputs: [("out".into(), output)].into(),
+            input_sources: [path("hello")].into(),
+            platform: "x86_64-linux".into(),
+            builder: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            environment: [("out".into(), out.into())].into(),
+        };
+        let path = path(&format!("{name}.drv"));
+        self.call(BuildDerivation {
+            path,
+            derivation,
+            mode: BuildMode::Normal,
+        })
+        .await
+    }
+}

@@ -107,9 +107,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
         self.session.outstanding()
     }
 
-    /// Ends the conversation and hands the streams back.
-    pub fn into_parts(self) -> (R, W) {
-        (self.reader, self.writer)
+    /// Ends the conversation, and hands the streams back with what came from the daemon and was not used.
+    pub fn into_parts(self) -> (R, W, Vec<u8>) {
+        (self.reader, self.writer, self.session.into_unused())
     }
 
     /// Waits for the end of the handshake. Replies do so by themselves.

@@ -250,6 +250,11 @@ impl Session {
         self.incoming.len()
     }
 
+    /// Ends the session, and hands back what came and was not used.
+    pub fn into_unused(self) -> Vec<u8> {
+        self.incoming.bytes().to_vec()
+    }
+
     /// Says that nothing more will come from the daemon, and why if that was a failure.
     pub fn input_ended(&mut self, failure: Option<&io::Error>) {
         let failure = failure.map(|error| (error.kind(), error.to_string()));

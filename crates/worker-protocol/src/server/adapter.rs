@@ -69,6 +69,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
         }
     }
 
+    /// Ends the conversation, and hands the streams back with what came from the client and was not used.
+    pub fn into_parts(self) -> (R, W, Vec<u8>) {
+        (self.reader, self.writer, self.session.into_unused())
+    }
+
     /// The agreed version, once the handshake is done.
     pub fn version(&self) -> Option<Version> {
         self.session.version()

@@ -1,6 +1,7 @@
 //! Both halves against each other, in memory.
 
 mod store;
+mod uploads;
 
 use std::time::Duration;
 
@@ -10,13 +11,13 @@ use tokio::time::timeout;
 use worker_protocol::client::{self, Client};
 use worker_protocol::log::{ActivityKind, Field, Level, ResultKind};
 use worker_protocol::operation::{
-    AddMultipleToStore, AddToStoreNar, BuildDerivation, IsValidPath, NarFromPath, QueryPathInfo,
+    AddMultipleToStore, AddToStoreNar, BuildDerivation, NarFromPath, QueryPathInfo,
     QueryValidPaths, SetOptions,
 };
 use worker_protocol::server::{self, Server};
 use worker_protocol::{
     BasicDerivation, BuildMode, BuildResult, BuildStatus, Error, Log, NarHash, PathInfo,
-    RemoteError, Request, ValidPathInfo, Version,
+    ValidPathInfo, Version,
 };
 
 type Half = DuplexStream;

@@ -65,7 +65,7 @@ async fn record<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     name: &str,
 ) {
     let copies = [Arc::<Mutex<Vec<u8>>>::default(), Arc::default()];
-    let (reader, writer) = client.into_parts();
+    let (reader, writer, _) = client.into_parts();
     let reader = Copying {
         stream: reader,
         copy: copies[0].clone(),

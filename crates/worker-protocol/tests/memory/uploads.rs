@@ -1,0 +1,256 @@
+//! Data that is sent while the daemon speaks, or while nobody reads.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use worker_protocol::client::Progress;
+use worker_protocol::operation::{
+    AddMultipleToStore, AddToStoreNar, IsValidPath, NarFromPath, Operation,
+};
+use worker_protocol::wire::Encoder;
+use worker_protocol::{Error, Log, Misuse, Place, RemoteError, Request, Version};
+
+use crate::{TestServer, pair, path, valid_path, within};
+
+fn add(size: usize) -> AddToStoreNar {
+    let nar = vec![4; size];
+    AddToStoreNar {
+        path: valid_path("x", &nar),
+        repair: false,
+        dont_check_signatures: true,
+    }
+}
+
+async fn first_request(server: &mut TestServer) -> Request {
+    server
+        .next_request()
+        .await
+        .expect("it comes")
+        .expect("the client has not hung up")
+}
+
+#[tokio::test]
+async fn a_daemon_that_speaks_before_it_reads_stops_nobody() {
+    let (mut client, mut server) = pair(4096, Version::nix(37), Version::nix(37), false);
+    let size = 3 << 20;
+    let daemon = async {
+        first_request(&mut server).await;
+        for _ in 0..2000 {
+            server
+                .log(Log::Next("x".repeat(1000).into()))
+                .await
+                .expect("it is read");
+        }
+        server
+            .answer::<AddToStoreNar>(&())
+            .await
+            .expect("it is read");
+        server.flush().await.expect("it is read");
+    };
+    let asker = async {
+        let mut lines = 0;
+        let mut log = |_| lines += 1;
+        let mut upload = client.upload(&add(size)).await.expect("begun");
+        for piece in vec![4; size].chunks(1 << 16) {
+            upload.write(piece, &mut log).await.expect("taken");
+        }
+        let ticket = upload.finish(&mut log).await.expect("complete");
+        client.reply(ticket, &mut log).await.expect("added");
+        lines
+    };
+    let (_, lines) = within(async { tokio::join!(daemon, asker) }).await;
+    assert_eq!(lines, 2000);
+}
+
+#[tokio::test]
+async fn an_error_in_the_middle_ends_the_upload_and_nothing_else() {
+    let (mut client, mut server) = pair(4096, Version::nix(37), Version::nix(37), false);
+    let size = 50 << 20;
+    let daemon = async {
+        first_request(&mut server).await;
+        let (reader, mut writer, unused) = server.into_parts();
+        let mut reader = std::io::Cursor::new(unused).chain(reader);
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes);
+        encoder
+            .word(0x6378_7470)
+            .text("Error")
+            .word(0)
+            .text("Error")
+            .text("disk full");
+        encoder.word(0).word(0);
+        writer.write_all(&bytes).await.expect("it is read");
+        // What was sent already is drained up to its end: the frame of length 0.
+        let mut drained = 0;
+        loop {
+            match reader.read_u64_le().await.expect("the frames have an end") {
+                0 => break,
+                length => {
+                    let mut frame = vec![0; usize::try_from(length).expect("it is small")];
+                    reader
+                        .read_exact(&mut frame)
+                        .await
+                        .expect("the frame is complete");
+                    drained += frame.len();
+                }
+            }
+        }
+        assert_eq!(
+            reader.read_u64_le().await.expect("a request"),
+            IsValidPath::NUMBER
+        );
+        let mut bytes = Vec::new();
+        Encoder::new(&mut bytes).word(0x616c_7473).word(1);
+        writer.write_all(&bytes).await.expect("it is read");
+        (drained, reader, writer)
+    };
+    let asker = async {
+        let mut upload = client.upload(&add(size)).await.expect("begun");
+        let error = loop {
+            if let Err(error) = upload.write(&[4; 1 << 16], &mut |_| {}).await {
+                break error;
+            }
+        };
+        assert!(
+            matches!(&error, Error::Remote(RemoteError { message, .. }) if *message == "disk full")
+        );
+        drop(upload);
+        let valid = client
+            .call(&IsValidPath { path: path("x") }, &mut |_| {})
+            .await;
+        assert_eq!(valid, Ok(true));
+    };
+    let ((drained, ..), ()) = within(async { tokio::join!(daemon, asker) }).await;
+    assert!(
+        drained < 4 << 20,
+        "{drained} bytes of {size} were sent in vain"
+    );
+}
+
+#[tokio::test]
+async fn an_abandoned_upload_ends_the_connection() {
+    let (mut client, _server) = pair(4096, Version::nix(37), Version::nix(37), true);
+    let before = client
+        .queue(&IsValidPath { path: path("x") })
+        .await
+        .expect("queued");
+    let mut upload = client.upload(&add(100)).await.expect("begun");
+    upload.write(&[4; 60], &mut |_| {}).await.expect("taken");
+    let error = upload
+        .write(&[4; 60], &mut |_| {})
+        .await
+        .expect_err("it is too much");
+    assert_eq!(
+        error,
+        Error::Misused(Misuse::TooMuchData {
+            given: 60,
+            left: 40
+        })
+    );
+    let error = upload
+        .finish(&mut |_| {})
+        .await
+        .expect_err("it is too little");
+    assert_eq!(error, Error::Misused(Misuse::TooLittleData { missing: 40 }));
+    let place = Place {
+        number: 2,
+        operation: "AddToStoreNar",
+    };
+    let error = within(client.reply(before, &mut |_| {})).await;
+    assert_eq!(error, Err(Error::Abandoned { place }));
+}
+
+#[tokio::test]
+async fn paths_are_counted_and_measured() {
+    let (mut client, _server) = pair(1 << 20, Version::nix(37), Version::nix(37), true);
+    let operation = AddMultipleToStore {
+        repair: false,
+        dont_check_signatures: true,
+    };
+    let mut upload = client.upload_multiple(&operation, 2).await.expect("begun");
+    let log = &mut |_| {};
+    let early = upload.write(b"x", log).await;
+    assert_eq!(early, Err(Misuse::TooMuchData { given: 1, left: 0 }.into()));
+    upload.path(&valid_path("a", b"abc")).expect("its turn");
+    upload.write(b"ab", log).await.expect("taken");
+    let early = upload.path(&valid_path("b", b"abc"));
+    assert_eq!(early, Err(Misuse::TooLittleData { missing: 1 }.into()));
+    upload.write(b"c", log).await.expect("taken");
+    let early = upload.finish(log).await.map(|_| ());
+    assert_eq!(
+        early,
+        Err(Misuse::PathCount {
+            given: 1,
+            announced: 2
+        }
+        .into())
+    );
+}
+
+#[tokio::test]
+async fn replies_come_in_order_and_once() {
+    let (mut client, mut server) = pair(4096, Version::nix(38), Version::nix(37), false);
+    let daemon = async {
+        while let Some(Request::IsValidPath(_)) = server.next_request().await.expect("it goes on") {
+            server
+                .answer::<IsValidPath>(&true)
+                .await
+                .expect("it is read");
+        }
+    };
+    let asker = async {
+        let ask = IsValidPath { path: path("x") };
+        let first = client.queue(&ask).await.expect("queued");
+        let second = client.queue(&ask).await.expect("queued");
+        let log = &mut |_| {};
+        let next = Place {
+            number: 1,
+            operation: "IsValidPath",
+        };
+        let early = client.reply(second, log).await;
+        assert_eq!(early, Err(Misuse::OutOfOrder { wanted: 2, next }.into()));
+        assert_eq!(client.reply(first, log).await, Ok(true));
+        assert_eq!(
+            client.reply(first, log).await,
+            Err(Misuse::AlreadyRead(1).into())
+        );
+        assert_eq!(client.reply(second, log).await, Ok(true));
+        // A wait that is given up loses nothing.
+        let third = client.queue(&ask).await.expect("queued");
+        tokio::select! {
+            biased;
+            _ = client.reply(third, log) => panic!("the server had no time to answer"),
+            () = std::future::ready(()) => {}
+        }
+        assert_eq!(client.reply(third, log).await, Ok(true));
+        assert_eq!(client.raw_chunk().await, Err(Misuse::NoRawData.into()));
+        drop(client);
+    };
+    within(async { tokio::join!(daemon, asker) }).await;
+}
+
+#[test]
+fn no_more_than_what_came_is_held_for_a_length_that_was_only_announced() {
+    let options = worker_protocol::client::Options {
+        store_dir: store_path::StoreDir::NIX,
+        version: Version::nix(37),
+        assume: Some(Version::nix(37)),
+    };
+    let mut session = worker_protocol::client::Session::new(options);
+    let ticket = session
+        .queue(&NarFromPath { path: path("x") })
+        .expect("queued");
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes);
+    encoder
+        .word(0x6478_696f)
+        .word(0x125)
+        .text("2")
+        .word(1)
+        .word(0x616c_7473);
+    encoder.word(0x6f6c_6d67).word(16 << 20);
+    session.receive(&bytes);
+    assert_eq!(
+        session.poll_reply(ticket),
+        Ok(Progress::NeedBytes(16 << 20))
+    );
+    assert!(session.space().len() <= 1 << 20);
+}

@@ -292,6 +292,26 @@ fn a_tree_of_every_kind_of_node() {
 }
 
 #[test]
+fn a_large_file_there_and_back() {
+    testbed::require!();
+    let bed = bed();
+    let large = derivation("large", "head -c 40000000 /dev/urandom > $out", "");
+    bed.use_machines(&[bed.pair.extra_machine_line(Bed::SECOND).to_string()]);
+    let made = bed.built(&large);
+    // To a builder that does not have it yet, as an input, and back as another output.
+    bed.use_machines(&[bed.pair.machine_line().to_string()]);
+    let copied = bed.built(&derivation(
+        "copied",
+        "cp $large $out",
+        &format!("large = {large};"),
+    ));
+    let before = Registration::read(&bed.pair.coordinator, &made[0]).unwrap();
+    let after = bed.assert_same_on_both(&copied[0]);
+    assert_eq!((before.hash, before.nar_size), (after.hash, after.nar_size));
+    bed.assert_clean();
+}
+
+#[test]
 fn substitutes_not_allowed() {
     testbed::require!();
     twice(

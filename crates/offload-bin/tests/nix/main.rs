@@ -7,6 +7,7 @@
 
 mod bed;
 mod builds;
+mod choice;
 mod failures;
 mod registration;
 mod rows;

@@ -1,7 +1,10 @@
 //! Machines that cannot be used: a person reads which and why, nothing is registered or left behind, and the next build
 //! goes well.
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use testbed::{MachineLine, Output};
 
@@ -252,18 +255,34 @@ fn another_machine_takes_what_one_cannot() {
 fn a_build_that_nobody_waits_for_any_more() {
     testbed::require!();
     let bed = bed();
-    let endless = derivation("endless", "echo begun; sleep 600; echo > $out", "");
-    let command = ["nix-build", "--no-out-link", "-E", &endless];
-    let error = bed
-        .pair
-        .coordinator
-        .exec_within(Duration::from_secs(4), &command)
-        .unwrap_err();
-    assert!(
-        error.to_string().contains("begun"),
-        "it was not building: {error}"
-    );
-    bed.assert_idle();
-    bed.assert_same_on_both(&bed.built(&derivation("after-endless", "echo > $out", ""))[0]);
+    for signal in ["TERM", "KILL"] {
+        let name = format!("endless-{signal}");
+        let endless = derivation(&name, "exec sleep 600", "");
+        let begin = "nix-build --no-out-link -E \"$1\" >client.log 2>&1 & echo $!";
+        let client = bed.run(&["sh", "-c", begin, "sh", &endless]);
+        let deadline = Instant::now() + LIMIT;
+        let is_building = || {
+            let processes = bed
+                .pair
+                .builder
+                .processes()
+                .expect("processes can be listed");
+            processes
+                .iter()
+                .any(|process| process.command_line == "sleep 600")
+        };
+        while !is_building() {
+            assert!(
+                Instant::now() < deadline,
+                "{}",
+                bed.run(&["cat", "client.log"])
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+        bed.run(&["kill", &format!("-{signal}"), &client]);
+        bed.assert_idle();
+        let after = bed.built(&derivation(&format!("after-{name}"), "echo > $out", ""));
+        bed.assert_same_on_both(&after[0]);
+    }
     bed.assert_clean();
 }

@@ -1,5 +1,7 @@
 //! Builds that fail on the builder: the client hears what the builder said, and its log is kept.
 
+use std::time::Duration;
+
 use testbed::Output;
 
 use crate::{
@@ -106,5 +108,35 @@ fn others_of_the_same_request_still_build() {
     assert!(!output.status.success());
     let built = bed.built(&good);
     bed.assert_same_on_both(&built[0]);
+    bed.assert_clean();
+}
+
+#[test]
+fn a_build_that_runs_or_is_silent_for_too_long() {
+    testbed::require!();
+    // Stock's build-remote says neither to a builder that it reaches by ssh-ng.
+    testbed::require!(ours());
+    let bed = bed();
+    for option in ["--timeout", "--max-silent-time"] {
+        let slow = derivation(
+            &format!("slow{option}"),
+            "echo begun; sleep 120; echo > $out",
+            "",
+        );
+        let [_, out] = bed.instantiated(&slow);
+        let output = bed.build(&slow, &[option, "2"]);
+        assert!(
+            !output.status.success() && output.elapsed < Duration::from_secs(60),
+            "{:?}",
+            output.elapsed
+        );
+        assert!(
+            output.stderr.contains("more than 2 s") && output.stderr.contains("begun"),
+            "{}",
+            output.stderr
+        );
+        bed.assert_idle();
+        assert_eq!(Registration::read(&bed.pair.builder, &out), None);
+    }
     bed.assert_clean();
 }

@@ -251,38 +251,74 @@ fn another_machine_takes_what_one_cannot() {
     bed.assert_clean();
 }
 
+/// Begins a build that does not end by itself, waits until the builder is at it, and returns the client's process.
+fn begin_endless(bed: &Bed, name: &str) -> String {
+    let expression = derivation(name, "exec sleep 600", "");
+    let begin = "nix-build --no-out-link -E \"$1\" >client.log 2>&1 & echo $!";
+    let client = bed.run(&["sh", "-c", begin, "sh", &expression]);
+    let deadline = Instant::now() + LIMIT;
+    let is_building = || {
+        let processes = bed
+            .pair
+            .builder
+            .processes()
+            .expect("processes can be listed");
+        processes
+            .iter()
+            .any(|process| process.command_line == "sleep 600")
+    };
+    while !is_building() {
+        assert!(
+            Instant::now() < deadline,
+            "{}",
+            bed.run(&["cat", "client.log"])
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+    client
+}
+
 #[test]
 fn a_build_that_nobody_waits_for_any_more() {
     testbed::require!();
     let bed = bed();
     for signal in ["TERM", "KILL"] {
-        let name = format!("endless-{signal}");
-        let endless = derivation(&name, "exec sleep 600", "");
-        let begin = "nix-build --no-out-link -E \"$1\" >client.log 2>&1 & echo $!";
-        let client = bed.run(&["sh", "-c", begin, "sh", &endless]);
-        let deadline = Instant::now() + LIMIT;
-        let is_building = || {
-            let processes = bed
-                .pair
-                .builder
-                .processes()
-                .expect("processes can be listed");
-            processes
-                .iter()
-                .any(|process| process.command_line == "sleep 600")
-        };
-        while !is_building() {
-            assert!(
-                Instant::now() < deadline,
-                "{}",
-                bed.run(&["cat", "client.log"])
-            );
-            thread::sleep(Duration::from_millis(10));
-        }
+        let client = begin_endless(&bed, &format!("endless-{signal}"));
         bed.run(&["kill", &format!("-{signal}"), &client]);
         bed.assert_idle();
-        let after = bed.built(&derivation(&format!("after-{name}"), "echo > $out", ""));
+        let after = bed.built(&derivation(
+            &format!("after-endless-{signal}"),
+            "echo > $out",
+            "",
+        ));
         bed.assert_same_on_both(&after[0]);
     }
+    bed.assert_clean();
+}
+
+#[test]
+fn a_hook_that_is_killed() {
+    testbed::require!();
+    let bed = bed();
+    begin_endless(&bed, "orphaned");
+    let processes = bed.pair.coordinator.processes().unwrap();
+    let is_hook = |words: &str| {
+        ["offload ", "build-remote ", "/opt/ours "]
+            .iter()
+            .any(|name| words.contains(name))
+    };
+    let hook = processes
+        .iter()
+        .find(|process| is_hook(&process.command_line));
+    let hook = hook.unwrap_or_else(|| panic!("no hook among {processes:#?}"));
+    bed.run(&["kill", "-KILL", &hook.pid_inside.to_string()]);
+    bed.assert_idle();
+    let said = bed.run(&["cat", "client.log"]);
+    assert!(
+        said.contains("-orphaned.drv") && said.contains("error:"),
+        "{said}"
+    );
+    let after = bed.built(&derivation("after-orphaned", "echo > $out", ""));
+    bed.assert_same_on_both(&after[0]);
     bed.assert_clean();
 }

@@ -110,9 +110,21 @@ pub fn decode_array<const N: usize>(text: &str) -> Result<[u8; N], DecodeError> 
 
 /// Whether `byte` is in the [`ALPHABET`].
 #[must_use]
-pub const fn is_digit(byte: u8) -> bool {
-    matches!(byte, b'0'..=b'9' | b'a'..=b'd' | b'f'..=b'n' | b'p'..=b's' | b'v'..=b'z')
+#[inline]
+pub fn is_digit(byte: u8) -> bool {
+    DIGITS[byte as usize]
 }
+
+/// Which bytes are digits.
+static DIGITS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut index = 0;
+    while index < ALPHABET.len() {
+        table[ALPHABET.as_bytes()[index] as usize] = true;
+        index += 1;
+    }
+    table
+};
 
 /// Turns an error about the reversed text into one about the text itself.
 fn explain(error: data_encoding::DecodeError, len: usize) -> DecodeError {

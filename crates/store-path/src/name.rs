@@ -63,15 +63,16 @@ pub(crate) fn check_shape(name: &[u8]) -> Result<(), Fault> {
 }
 
 /// How many of the first bytes may stand in a name.
+#[inline]
 pub(crate) fn prefix_len(bytes: &[u8]) -> usize {
     bytes
         .iter()
-        .position(|&byte| !CHARACTERS[usize::from(byte)])
+        .position(|&byte| !ALLOWED[usize::from(byte)])
         .unwrap_or(bytes.len())
 }
 
-/// Which bytes a name may have.
-const CHARACTERS: [bool; 256] = {
+/// Which bytes may stand in a name.
+static ALLOWED: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 256 {
@@ -80,3 +81,32 @@ const CHARACTERS: [bool; 256] = {
     }
     table
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_allowed_is_the_documented_alphabet() {
+        let alphabet = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-._?=";
+        for byte in 0..=u8::MAX {
+            assert_eq!(
+                ALLOWED[usize::from(byte)],
+                alphabet.as_bytes().contains(&byte),
+                "{byte}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_ends_wherever_something_else_stands() {
+        for len in 0..50 {
+            for at in 0..len {
+                let mut bytes = vec![b'a'; len];
+                bytes[at] = b'"';
+                assert_eq!(prefix_len(&bytes), at);
+            }
+            assert_eq!(prefix_len(&vec![b'a'; len]), len);
+        }
+    }
+}

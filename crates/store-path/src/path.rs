@@ -47,7 +47,16 @@ impl<'a> StorePathRef<'a> {
                 kind: PathErrorKind::TooShort,
             });
         };
-        if let Some(offset) = hash_part.iter().position(|&byte| !base32::is_digit(byte)) {
+        // No branch for each character; one by one only to say which is wrong.
+        let digits: u8 = hash_part
+            .iter()
+            .map(|&byte| u8::from(base32::is_digit(byte)))
+            .sum();
+        if usize::from(digits) != HASH_PART_LEN {
+            let offset = hash_part
+                .iter()
+                .take_while(|&&byte| base32::is_digit(byte))
+                .count();
             return Err(Fault {
                 offset,
                 kind: PathErrorKind::HashCharacter,

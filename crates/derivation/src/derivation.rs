@@ -90,7 +90,7 @@ impl<'a> Derivation<'a> {
     /// # Ok::<(), derivation::Error>(())
     /// ```
     pub fn parse(dir: &StoreDir, text: &'a [u8]) -> Result<Self, Error> {
-        crate::parse::derivation(dir, text)
+        crate::parse::derivation(dir, text).map(|(derivation, _)| derivation)
     }
 
     /// Writes it as the file in the store at `dir`.

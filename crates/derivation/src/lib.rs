@@ -4,9 +4,13 @@ mod attributes;
 mod basic;
 mod derivation;
 mod error;
+mod file;
 mod input;
+pub mod json;
+mod modulo;
 mod output;
 mod parse;
+mod paths;
 mod print;
 mod requirements;
 mod sorted;
@@ -17,8 +21,12 @@ pub use attributes::{AttributeError, AttributeErrorKind, Attributes, StructuredA
 pub use basic::BasicDerivation;
 pub use derivation::{Bytes, Derivation, FixedOutput, Kind, KindError};
 pub use error::{Entries, Error, ErrorKind, Expected, OutputErrorKind};
+pub use file::{DerivationFile, derivation_name};
 pub use input::{MAX_DYNAMIC_DEPTH, WantedOutputs};
+pub use json::{JsonError, JsonForm};
+pub use modulo::{HashModulo, ModuloError, ModuloMemo, WalkError};
 pub use output::{Output, OutputFields, OutputName};
+pub use paths::{OutputMismatch, PathsError};
 pub use requirements::{Requirements, RequirementsError};
 pub use sorted::{SortedMap, SortedSet};
 pub use store_path::{

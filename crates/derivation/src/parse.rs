@@ -5,6 +5,8 @@
 
 pub(crate) mod string;
 
+use std::ops::Range;
+
 use nom::{IResult, Parser};
 use store_path::{StoreDir, StorePathCow, StorePathRef};
 
@@ -44,10 +46,22 @@ fn fail<'a, T>(at: &'a [u8], kind: ErrorKind) -> Parsed<'a, T> {
     Err(nom::Err::Error(Fault { at, kind }))
 }
 
+/// Where the lists that hashes leave out stand in a file, brackets and all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sections {
+    pub(crate) outputs: Range<usize>,
+    pub(crate) input_derivations: Range<usize>,
+    /// Where the first variable of the environment begins, or would.
+    pub(crate) environment: usize,
+}
+
 /// The whole file.
-pub(crate) fn derivation<'a>(dir: &StoreDir, file: &'a [u8]) -> Result<Derivation<'a>, Error> {
+pub(crate) fn derivation<'a>(
+    dir: &StoreDir,
+    file: &'a [u8],
+) -> Result<(Derivation<'a>, Sections), Error> {
     match sections(dir, file) {
-        Ok((_, derivation)) => Ok(derivation),
+        Ok((_, parsed)) => Ok(parsed),
         Err(nom::Err::Error(Fault { at, kind }) | nom::Err::Failure(Fault { at, kind })) => {
             Err(Error::new(file.len() - at.len(), kind, at))
         }
@@ -56,16 +70,20 @@ pub(crate) fn derivation<'a>(dir: &StoreDir, file: &'a [u8]) -> Result<Derivatio
 }
 
 /// `Derive([…],[…],[…],"x86_64-linux","/bin/sh",[…],[…])`, to the end of the file.
-fn sections<'a>(dir: &StoreDir, file: &'a [u8]) -> Parsed<'a, Derivation<'a>> {
-    let (rest, dynamic) = header(file)?;
-    let (rest, outputs) = outputs(dir, rest)?;
-    let (rest, _) = comma(rest)?;
-    let (rest, input_derivations) = input_derivations(dir, dynamic, rest)?;
-    let (rest, _) = comma(rest)?;
+fn sections<'a>(dir: &StoreDir, file: &'a [u8]) -> Parsed<'a, (Derivation<'a>, Sections)> {
+    let offset = |rest: &[u8]| file.len() - rest.len();
+    let (start, dynamic) = header(file)?;
+    let (rest, outputs) = outputs(dir, start)?;
+    let outputs_range = offset(start)..offset(rest);
+    let (start, ()) = comma(rest)?;
+    let (rest, input_derivations) = input_derivations(dir, dynamic, start)?;
+    let inputs_range = offset(start)..offset(rest);
+    let (rest, ()) = comma(rest)?;
     let (rest, input_sources) = input_sources(dir, rest)?;
     let (rest, (_, system, _, builder, _)) = (comma, text, comma, string, comma).parse(rest)?;
-    let (rest, (arguments, _, environment)) = (arguments, comma, environment).parse(rest)?;
-    let (rest, _) = token(b')', Expected::DerivationEnd)(rest)?;
+    let (start, (arguments, ())) = (arguments, comma).parse(rest)?;
+    let (rest, environment) = environment(start)?;
+    let (rest, ()) = token(b')', Expected::DerivationEnd)(rest)?;
     if !rest.is_empty() {
         return fail(rest, ErrorKind::Expected(Expected::EndOfFile));
     }
@@ -81,7 +99,12 @@ fn sections<'a>(dir: &StoreDir, file: &'a [u8]) -> Parsed<'a, Derivation<'a>> {
     if dynamic && !derivation.has_dynamic_inputs() {
         return fail(file, ErrorKind::NotDynamic);
     }
-    Ok((rest, derivation))
+    let sections = Sections {
+        outputs: outputs_range,
+        input_derivations: inputs_range,
+        environment: offset(start) + 1,
+    };
+    Ok((rest, (derivation, sections)))
 }
 
 /// `Derive(`, or `DrvWithVersion("xp-dyn-drv",`, which is true.

@@ -2,7 +2,7 @@
 
 use store_path::{StoreDir, StorePathRef};
 
-use crate::parse::string::find_special;
+use crate::parse::string::{find_special, is_special};
 use crate::{Bytes, Derivation, Output, OutputName, SortedMap, SortedSet, WantedOutputs};
 
 /// What begins a derivation, up to its outputs.
@@ -187,4 +187,9 @@ impl Printer<'_> {
         self.text.extend_from_slice(rest);
         self.text.push(b'"');
     }
+}
+
+/// How many bytes a string takes between its quotation marks.
+pub(crate) fn printed_len(bytes: &[u8]) -> usize {
+    bytes.len() + bytes.iter().filter(|&&byte| is_special(byte)).count()
 }

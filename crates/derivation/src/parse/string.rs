@@ -32,8 +32,9 @@ pub(crate) fn find_special(bytes: &[u8]) -> Option<usize> {
         .map(|position| offset + position)
 }
 
+/// Whether a byte is escaped where it is meant.
 #[inline]
-const fn is_special(byte: u8) -> bool {
+pub(crate) const fn is_special(byte: u8) -> bool {
     (byte == b'"') | (byte == b'\\') | (byte == b'\n') | (byte == b'\r') | (byte == b'\t')
 }
 

@@ -1,0 +1,329 @@
+//! What stands for a derivation in the hashes of those that use it.
+//!
+//! The output paths of a derivation are computed from its text with each input derivation's path replaced by a hash of that derivation,
+//! formed in the same way. So fixed-output derivations that fetch the same thing in different ways are one input:
+//!
+//! ```text
+//! fixed        sha256("fixed:out:" METHOD-AND-ALGORITHM ":" HEX ":" OUTPUT-PATH)
+//! all others   sha256(the text, with [("INPUT-HASH",["out"]),…] for the input derivations, sorted by hash)
+//! ```
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use data_encoding::HEXLOWER;
+use store_path::{HashAlgorithm, StoreDir, StorePath, StorePathRef};
+
+use crate::{DerivationFile, Error, Kind, KindError, OutputName, SortedSet};
+
+/// A SHA-256 digest.
+pub(crate) type Digest = [u8; 32];
+
+/// What stands for a derivation in the hashes of those that use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashModulo {
+    /// The digest of a fixed-output derivation: the same for all that make the same output at the same path.
+    Fixed([u8; 32]),
+    /// The digest of an input-addressed derivation.
+    InputAddressed([u8; 32]),
+    /// None: its output paths are not known before it is built, nor are those of what uses it.
+    Deferred,
+}
+
+/// Why there is no hash.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModuloError {
+    /// An input derivation is not in the memo.
+    #[error("input derivation has no known hash: {0}")]
+    UnknownInput(StorePath),
+    /// An input derivation is fixed-output and has only `out`.
+    #[error("input derivation has no output `{output}`: {path}")]
+    NoSuchOutput {
+        /// The input.
+        path: StorePath,
+        /// What is wanted of it.
+        output: String,
+    },
+    /// The outputs do not go together.
+    #[error(transparent)]
+    Kind(#[from] KindError),
+}
+
+/// Why the hashes of a derivation and all below it cannot be computed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WalkError<E> {
+    /// The caller could not load the file.
+    #[error("derivation is not at hand: {path}: {error}")]
+    Load {
+        /// The file.
+        path: StorePath,
+        /// What the caller said.
+        error: E,
+    },
+    /// The file is not a derivation.
+    #[error("derivation is malformed: {path}: {error}")]
+    Parse {
+        /// The file.
+        path: StorePath,
+        /// Why.
+        error: Error,
+    },
+    /// The file has no hash.
+    #[error("derivation has no hash: {path}: {error}")]
+    Modulo {
+        /// The file.
+        path: StorePath,
+        /// Why.
+        error: ModuloError,
+    },
+    /// The file is among its own inputs, which no hash function allows.
+    #[error("derivation is its own input: {0}")]
+    Cycle(StorePath),
+}
+
+/// The hashes of the derivations seen so far, in the store at one directory.
+///
+/// ```
+/// use derivation::{DerivationFile, HashModulo, ModuloMemo, StoreDir, StorePath};
+///
+/// let fixed = br#"Derive([("out","/nix/store/1q82x5ah029adc0r5p06p3ivlzzh3hss-empty","sha256","e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")],[],[],"x","y",[],[])"#;
+/// let mut memo = ModuloMemo::new(StoreDir::NIX);
+/// let path: StorePath = "8zd0ck4kmdaf3hzbmvkmvrvpbi100dqg-empty.drv".parse()?;
+/// // A real caller reads the file at this path.
+/// let hash = memo.walk(&path, |_| Ok::<_, std::io::Error>(fixed.to_vec()))?;
+/// assert!(matches!(hash, HashModulo::Fixed(_)));
+/// assert_eq!(memo.get(&path), Some(hash));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ModuloMemo {
+    dir: StoreDir,
+    known: HashMap<StorePath, HashModulo>,
+}
+
+impl ModuloMemo {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(dir: StoreDir) -> Self {
+        Self {
+            dir,
+            known: HashMap::new(),
+        }
+    }
+
+    /// The store directory that all derivations are in.
+    #[must_use]
+    pub fn store_dir(&self) -> &StoreDir {
+        &self.dir
+    }
+
+    /// The hash of the derivation at `path`, if it is known.
+    #[must_use]
+    pub fn get(&self, path: &StorePath) -> Option<HashModulo> {
+        self.known.get(path).copied()
+    }
+
+    /// Makes the hash of the derivation at `path` known.
+    pub fn insert(&mut self, path: StorePath, hash: HashModulo) {
+        self.known.insert(path, hash);
+    }
+
+    /// Computes the hash of a file whose input derivations are all known, and makes it known.
+    ///
+    /// # Errors
+    /// [`ModuloError`] if an input is not known, or the outputs do not go together.
+    pub fn add(
+        &mut self,
+        path: StorePath,
+        file: &DerivationFile<'_>,
+    ) -> Result<HashModulo, ModuloError> {
+        let hash = self.hash(file)?;
+        self.known.insert(path, hash);
+        Ok(hash)
+    }
+
+    /// Computes the hash of the derivation at `path`, loading it and every derivation below it that is not known yet once. Depth is no
+    /// matter: at any time only the files between `path` and the one at work are in memory.
+    ///
+    /// # Errors
+    /// [`WalkError`] with the path of the file that is missing or wrong.
+    pub fn walk<E>(
+        &mut self,
+        path: &StorePath,
+        mut load: impl FnMut(&StorePath) -> Result<Vec<u8>, E>,
+    ) -> Result<HashModulo, WalkError<E>> {
+        if let Some(hash) = self.get(path) {
+            return Ok(hash);
+        }
+        let mut in_progress = HashMap::from([(path.clone(), ())]);
+        let mut stack = vec![self.open(path.clone(), &mut load)?];
+        let mut last = HashModulo::Deferred;
+        while let Some(step) = stack.last_mut() {
+            match step.waiting.pop() {
+                Some(input) if self.known.contains_key(&input) => {}
+                Some(input) => match in_progress.entry(input.clone()) {
+                    Entry::Occupied(_) => return Err(WalkError::Cycle(input)),
+                    Entry::Vacant(entry) => {
+                        entry.insert(());
+                        stack.push(self.open(input, &mut load)?);
+                    }
+                },
+                None => {
+                    let step = stack.pop().expect("the loop looked at it");
+                    in_progress.remove(&step.path);
+                    last = self.close(step)?;
+                }
+            }
+        }
+        Ok(last)
+    }
+
+    /// Loads a file and sees what it waits for.
+    fn open<E>(
+        &self,
+        path: StorePath,
+        load: &mut impl FnMut(&StorePath) -> Result<Vec<u8>, E>,
+    ) -> Result<Step, WalkError<E>> {
+        let text = match load(&path) {
+            Ok(text) => text,
+            Err(error) => return Err(WalkError::Load { path, error }),
+        };
+        let waiting = match DerivationFile::parse(&self.dir, &text) {
+            Ok(file) if file.derivation().kind() == Ok(Kind::InputAddressed) => {
+                let inputs = file.derivation().input_derivations.keys();
+                inputs
+                    .filter(|input| !self.known.contains_key(input.base_name()))
+                    .map(|input| input.as_ref().to_owned())
+                    .collect()
+            }
+            Ok(_) => Vec::new(),
+            Err(error) => return Err(WalkError::Parse { path, error }),
+        };
+        Ok(Step {
+            path,
+            text,
+            waiting,
+        })
+    }
+
+    /// Computes the hash of a file that waits for nothing any more.
+    fn close<E>(&mut self, step: Step) -> Result<HashModulo, WalkError<E>> {
+        let Step { path, text, .. } = step;
+        // Parsed again: keeping what was parsed would mean copying it, which costs more.
+        match DerivationFile::parse(&self.dir, &text) {
+            Ok(file) => self
+                .add(path.clone(), &file)
+                .map_err(|error| WalkError::Modulo { path, error }),
+            Err(error) => Err(WalkError::Parse { path, error }),
+        }
+    }
+
+    fn hash(&self, file: &DerivationFile<'_>) -> Result<HashModulo, ModuloError> {
+        let derivation = file.derivation();
+        if let Some(fixed) = derivation.fixed_output() {
+            let address = fixed.address;
+            let digits = address.hash.digits(store_path::HashFormat::Base16);
+            let path = self.dir.display(fixed.path);
+            let text = format!(
+                "fixed:out:{}{}:{digits}:{path}",
+                address.method.prefix(),
+                address.hash.algorithm()
+            );
+            return Ok(HashModulo::Fixed(sha256(&[text.as_bytes()])));
+        }
+        if derivation.kind()? != Kind::InputAddressed {
+            return Ok(HashModulo::Deferred);
+        }
+        let Some(inputs) = self.inputs(file)? else {
+            return Ok(HashModulo::Deferred);
+        };
+        let (text, section) = (file.text(), &file.sections().input_derivations);
+        Ok(HashModulo::InputAddressed(sha256(&[
+            &text[..section.start],
+            &inputs,
+            &text[section.end..],
+        ])))
+    }
+
+    /// `[("INPUT-HASH",["out"]),…]`; `None` if some input has none, or is dynamic.
+    pub(crate) fn inputs(&self, file: &DerivationFile<'_>) -> Result<Option<Vec<u8>>, ModuloError> {
+        let derivation = file.derivation();
+        let mut inputs = Vec::with_capacity(derivation.input_derivations.len());
+        for (path, wanted) in derivation.input_derivations.iter() {
+            let unknown = || ModuloError::UnknownInput(path.as_ref().to_owned());
+            match *self.known.get(path.base_name()).ok_or_else(unknown)? {
+                HashModulo::Deferred => return Ok(None),
+                _ if !wanted.dynamic.is_empty() => return Ok(None),
+                HashModulo::Fixed(digest) => {
+                    check_fixed_input(path.as_ref(), &wanted.outputs)?;
+                    inputs.push((digest, &wanted.outputs));
+                }
+                HashModulo::InputAddressed(digest) => inputs.push((digest, &wanted.outputs)),
+            }
+        }
+        inputs.sort_by_key(|(digest, _)| *digest);
+        Ok(Some(print_inputs(&inputs)))
+    }
+}
+
+/// A file on the way down.
+struct Step {
+    path: StorePath,
+    text: Vec<u8>,
+    /// Inputs that were not known when it was opened.
+    waiting: Vec<StorePath>,
+}
+
+fn check_fixed_input(
+    path: StorePathRef<'_>,
+    wanted: &SortedSet<OutputName<'_>>,
+) -> Result<(), ModuloError> {
+    match wanted.iter().find(|name| *name != "out") {
+        Some(output) => Err(ModuloError::NoSuchOutput {
+            path: path.to_owned(),
+            output: output.clone().into_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Inputs with equal digests become one, which is wanted for the outputs of all of them.
+fn print_inputs(sorted: &[(Digest, &SortedSet<OutputName<'_>>)]) -> Vec<u8> {
+    // A digest in hexadecimal, its punctuation and a name or two.
+    let mut text = Vec::with_capacity(2 + sorted.len() * 96);
+    text.push(b'[');
+    for (index, group) in sorted.chunk_by(|(a, _), (b, _)| a == b).enumerate() {
+        text.extend_from_slice(if index > 0 { b",(\"" } else { b"(\"" });
+        let start = text.len();
+        text.resize(start + 64, 0);
+        HEXLOWER.encode_mut(&group[0].0, &mut text[start..]);
+        text.extend_from_slice(b"\",[");
+        let mut names: Vec<&str> = group
+            .iter()
+            .flat_map(|(_, names)| names.iter().map(|name| &**name))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        for (index, name) in names.into_iter().enumerate() {
+            text.extend_from_slice(if index > 0 { b",\"" } else { b"\"" });
+            text.extend_from_slice(name.as_bytes());
+            text.push(b'"');
+        }
+        text.extend_from_slice(b"])");
+    }
+    text.push(b']');
+    text
+}
+
+/// The digest of some pieces, one behind the other.
+pub(crate) fn sha256(pieces: &[&[u8]]) -> Digest {
+    let mut hasher = store_path::Hasher::new(HashAlgorithm::Sha256);
+    for piece in pieces {
+        hasher.update(piece);
+    }
+    hasher
+        .finish()
+        .digest()
+        .try_into()
+        .expect("a SHA-256 digest has 32 bytes")
+}

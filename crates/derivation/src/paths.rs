@@ -147,10 +147,10 @@ impl DerivationFile<'_> {
                     });
                 }
                 (Some(expected), None) => {
-                    mismatches.push(OutputMismatch::OpenPath { output, expected })
+                    mismatches.push(OutputMismatch::OpenPath { output, expected });
                 }
                 (None, Some(found)) => {
-                    mismatches.push(OutputMismatch::UnknowablePath { output, found })
+                    mismatches.push(OutputMismatch::UnknowablePath { output, found });
                 }
                 (Some(_), Some(_)) | (None, None) => {}
             }

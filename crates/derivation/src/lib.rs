@@ -10,6 +10,7 @@ pub mod json;
 mod modulo;
 mod output;
 mod parse;
+mod path_hasher;
 mod paths;
 mod print;
 mod requirements;

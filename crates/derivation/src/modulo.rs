@@ -8,12 +8,12 @@
 //! all others   sha256(the text, with [("INPUT-HASH",["out"]),…] for the input derivations, sorted by hash)
 //! ```
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use data_encoding::HEXLOWER;
 use store_path::{HashAlgorithm, StoreDir, StorePath, StorePathRef};
 
+use crate::path_hasher::PathHashing;
 use crate::{DerivationFile, Error, Kind, KindError, OutputName, SortedSet};
 
 /// A SHA-256 digest.
@@ -98,7 +98,7 @@ pub enum WalkError<E> {
 #[derive(Clone, Debug)]
 pub struct ModuloMemo {
     dir: StoreDir,
-    known: HashMap<StorePath, HashModulo>,
+    known: HashMap<StorePath, HashModulo, PathHashing>,
 }
 
 impl ModuloMemo {
@@ -107,7 +107,7 @@ impl ModuloMemo {
     pub fn new(dir: StoreDir) -> Self {
         Self {
             dir,
-            known: HashMap::new(),
+            known: HashMap::default(),
         }
     }
 
@@ -155,65 +155,83 @@ impl ModuloMemo {
         if let Some(hash) = self.get(path) {
             return Ok(hash);
         }
-        let mut in_progress = HashMap::from([(path.clone(), ())]);
-        let mut stack = vec![self.open(path.clone(), &mut load)?];
-        let mut last = HashModulo::Deferred;
-        while let Some(step) = stack.last_mut() {
+        let mut in_progress = HashSet::new();
+        let mut stack: Vec<Step> = Vec::new();
+        let mut next = Some(path.clone());
+        loop {
+            if let Some(path) = next.take()
+                && let Some(step) = self.open(path, &mut load)?
+            {
+                if !in_progress.insert(step.path.clone()) {
+                    return Err(WalkError::Cycle(step.path));
+                }
+                stack.push(step);
+            }
+            let Some(step) = stack.last_mut() else { break };
             match step.waiting.pop() {
                 Some(input) if self.known.contains_key(&input) => {}
-                Some(input) => match in_progress.entry(input.clone()) {
-                    Entry::Occupied(_) => return Err(WalkError::Cycle(input)),
-                    Entry::Vacant(entry) => {
-                        entry.insert(());
-                        stack.push(self.open(input, &mut load)?);
-                    }
-                },
+                Some(input) => next = Some(input),
                 None => {
                     let step = stack.pop().expect("the loop looked at it");
                     in_progress.remove(&step.path);
-                    last = self.close(step)?;
+                    self.close(step)?;
                 }
             }
         }
-        Ok(last)
+        Ok(self.get(path).expect("the walk ends when it is known"))
     }
 
-    /// Loads a file and sees what it waits for.
+    /// Loads a file. If all its inputs are known so is its hash from now on, else gives what it waits for.
     fn open<E>(
-        &self,
+        &mut self,
         path: StorePath,
         load: &mut impl FnMut(&StorePath) -> Result<Vec<u8>, E>,
-    ) -> Result<Step, WalkError<E>> {
+    ) -> Result<Option<Step>, WalkError<E>> {
         let text = match load(&path) {
             Ok(text) => text,
             Err(error) => return Err(WalkError::Load { path, error }),
         };
-        let waiting = match DerivationFile::parse(&self.dir, &text) {
-            Ok(file) if file.derivation().kind() == Ok(Kind::InputAddressed) => {
-                let inputs = file.derivation().input_derivations.keys();
-                inputs
-                    .filter(|input| !self.known.contains_key(input.base_name()))
-                    .map(|input| input.as_ref().to_owned())
-                    .collect()
-            }
-            Ok(_) => Vec::new(),
+        let file = match DerivationFile::parse(&self.dir, &text) {
+            Ok(file) => file,
             Err(error) => return Err(WalkError::Parse { path, error }),
         };
-        Ok(Step {
+        let waiting: Vec<_> = if file.derivation().kind() == Ok(Kind::InputAddressed) {
+            let inputs = file.derivation().input_derivations.keys();
+            inputs
+                .filter(|input| !self.known.contains_key(input.base_name()))
+                .map(|input| input.as_ref().to_owned())
+                .collect()
+        } else {
+            Vec::new()
+        };
+        if waiting.is_empty() {
+            return match self.hash(&file) {
+                Ok(hash) => {
+                    self.known.insert(path, hash);
+                    Ok(None)
+                }
+                Err(error) => Err(WalkError::Modulo { path, error }),
+            };
+        }
+        Ok(Some(Step {
             path,
             text,
             waiting,
-        })
+        }))
     }
 
     /// Computes the hash of a file that waits for nothing any more.
-    fn close<E>(&mut self, step: Step) -> Result<HashModulo, WalkError<E>> {
+    fn close<E>(&mut self, step: Step) -> Result<(), WalkError<E>> {
         let Step { path, text, .. } = step;
         // Parsed again: keeping what was parsed would mean copying it, which costs more.
         match DerivationFile::parse(&self.dir, &text) {
-            Ok(file) => self
-                .add(path.clone(), &file)
-                .map_err(|error| WalkError::Modulo { path, error }),
+            Ok(file) => match self.hash(&file) {
+                Ok(hash) => {
+                    self.known.insert(path, hash);
+                    Ok(())
+                }
+                Err(error) => Err(WalkError::Modulo { path, error }),
+            },
             Err(error) => Err(WalkError::Parse { path, error }),
         }
     }
@@ -298,21 +316,28 @@ fn print_inputs(sorted: &[(Digest, &SortedSet<OutputName<'_>>)]) -> Vec<u8> {
         text.resize(start + 64, 0);
         HEXLOWER.encode_mut(&group[0].0, &mut text[start..]);
         text.extend_from_slice(b"\",[");
-        let mut names: Vec<&str> = group
-            .iter()
-            .flat_map(|(_, names)| names.iter().map(|name| &**name))
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        for (index, name) in names.into_iter().enumerate() {
-            text.extend_from_slice(if index > 0 { b",\"" } else { b"\"" });
-            text.extend_from_slice(name.as_bytes());
-            text.push(b'"');
+        match group {
+            [(_, names)] => push_names(&mut text, names.iter().map(|name| &**name)),
+            _ => {
+                let names = group
+                    .iter()
+                    .flat_map(|(_, names)| names.iter().map(|name| &**name));
+                push_names(&mut text, names.collect::<BTreeSet<_>>());
+            }
         }
         text.extend_from_slice(b"])");
     }
     text.push(b']');
     text
+}
+
+/// `"dev","out"`
+fn push_names<'a>(text: &mut Vec<u8>, names: impl IntoIterator<Item = &'a str>) {
+    for (index, name) in names.into_iter().enumerate() {
+        text.extend_from_slice(if index > 0 { b",\"" } else { b"\"" });
+        text.extend_from_slice(name.as_bytes());
+        text.push(b'"');
+    }
 }
 
 /// The digest of some pieces, one behind the other.

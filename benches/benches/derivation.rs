@@ -11,11 +11,11 @@ use derivation::{Derivation, DerivationFile, ModuloMemo, StoreDir};
 use sha2::{Digest, Sha256};
 
 /// Does something with each item of the corpus, again and again.
-fn each<T, R>(
+fn each<'a, T, R>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
-    items: &[T],
-    work: impl Fn(&T) -> R,
+    items: &'a [T],
+    work: impl Fn(&'a T) -> R,
 ) {
     group.bench_function(name, |bencher| {
         bencher.iter(|| {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use store_path::testing::{content_address, name, store_path};
 use store_path::{StoreDir, StorePath};
 
-use crate::{Bytes, Derivation, Output, OutputName, SortedMap, WantedOutputs};
+use crate::{Bytes, Derivation, JsonForm, Output, OutputName, SortedMap, WantedOutputs};
 
 /// Bytes as environments have them: mostly text with something to escape, sometimes not even UTF-8.
 pub fn bytes() -> impl Strategy<Value = Bytes<'static>> {
@@ -139,4 +139,35 @@ pub fn structured_attributes(data: &[u8]) {
     }
     // May fail, must not panic.
     drop(derivation.requirements());
+}
+
+/// What is read from JSON is written and read the same, in both forms, and prints as a file that parses.
+///
+/// # Panics
+/// If that does not hold for `data`.
+pub fn json(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let dir = StoreDir::NIX;
+    let Ok(derivation) = Derivation::from_json(&dir, Some("name"), text) else {
+        // May fail, must not panic.
+        drop(crate::json::read_show(&dir, text));
+        return;
+    };
+    assert_eq!(
+        Derivation::parse(&dir, &derivation.print(&dir)).as_ref(),
+        Ok(&derivation)
+    );
+    for form in [JsonForm::FullPaths, JsonForm::Version4] {
+        // Version 4 keeps neither the path of a fixed output nor the spaces of structured attributes; full paths know no dynamic inputs.
+        let Ok(written) = derivation.to_json(form, &dir, "name") else {
+            continue;
+        };
+        let read = Derivation::from_json(&dir, None, &written).expect("what was written");
+        if form == JsonForm::FullPaths {
+            assert_eq!(read, derivation);
+        }
+        assert_eq!(read.to_json(form, &dir, "name").as_ref(), Ok(&written));
+    }
 }

@@ -160,6 +160,10 @@ fn from_base64(algorithm: HashAlgorithm, digits: &str) -> Result<Hash, Fault> {
     if digits.len() != BASE64.encode_len(algorithm.len()) {
         return Err((0, HashErrorKind::Length(algorithm)));
     }
+    // The decoder takes several padded texts, one behind the other, for one.
+    if let Some(padding) = digits.trim_end_matches('=').find('=') {
+        return Err((padding, HashErrorKind::Digit));
+    }
     let digest = BASE64
         .decode(digits.as_bytes())
         .map_err(|error| (error.position, HashErrorKind::Digit))?;
@@ -173,6 +177,15 @@ fn from_digest(algorithm: HashAlgorithm, digest: &[u8]) -> Result<Hash, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn padding_stands_at_the_end_only() {
+        let text = "md5-gTpgCfg=Phghf7mPghf7Tpg=";
+        assert_eq!(
+            Hash::parse(text, None),
+            Err(HashError::new(11, HashErrorKind::Digit, text))
+        );
+    }
 
     #[test]
     fn the_forms_of_an_algorithm_differ_in_length() {

@@ -76,7 +76,8 @@ pub struct PreparedBuild {
     pub derivation: StorePath,
     /// Its output `out`.
     pub output: StorePath,
-    inputs: BTreeSet<StorePath>,
+    /// Its input.
+    pub input: StorePath,
 }
 
 /// What the daemon hears from its hook.
@@ -168,12 +169,12 @@ impl Coordinator {
         derivation
             .environment
             .insert(text("out"), text(&self.store_dir.print(&output)));
-        let inputs = BTreeSet::from([source]);
+        let references = BTreeSet::from([source.clone()]);
         let file = derivation.print(&self.store_dir);
         Ok(PreparedBuild {
-            derivation: self.add_text(&format!("{name}.drv"), &file, &inputs)?,
+            derivation: self.add_text(&format!("{name}.drv"), &file, &references)?,
             output,
-            inputs,
+            input: source,
         })
     }
 
@@ -271,7 +272,7 @@ impl Coordinator {
             .word(0);
         let mut inputs = Vec::new();
         let mut encoder = Encoder::new(&mut inputs);
-        encoder.list(&build.inputs, |encoder, path| {
+        encoder.list([&build.input], |encoder, path| {
             encoder.text(self.store_dir.print(path));
         });
         encoder.list(["out"], |encoder, name| {

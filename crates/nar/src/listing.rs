@@ -9,7 +9,8 @@ use crate::{Error, Event, Events, ReadError, Reader};
 /// What an archive holds and where: its nodes without the files' data.
 ///
 /// It takes memory in proportion to the number of nodes. With the feature `serde` it is written
-/// and read as JSON in the form that binary caches serve as `.ls` files.
+/// and read as JSON in the form that binary caches serve as `.ls` files. (`serde_json` refuses to
+/// read nodes that lie deeper than 63, unless it is told to ignore its recursion limit.)
 ///
 /// ```
 /// use std::io::{Cursor, Read};

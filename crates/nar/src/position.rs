@@ -83,7 +83,7 @@ impl Position {
             }
             Event::FileEnd | Event::Symlink(_) => self.end_node(),
         }
-        self.offset += length as u64;
+        self.offset = self.offset.saturating_add(length as u64);
     }
 
     /// Moves behind `length` bytes of data, at most [`Position::remaining`].
@@ -91,7 +91,8 @@ impl Position {
     pub(crate) fn advance_data(&mut self, length: u64) {
         if let State::Data { remaining, .. } = &mut self.state {
             *remaining -= length;
-            self.offset += length;
+            // A file may claim all of a `u64`, and be passed over without being there.
+            self.offset = self.offset.saturating_add(length);
         }
     }
 

@@ -142,3 +142,20 @@ fn paths_lead_to_nodes() {
             .is_err()
     );
 }
+
+#[test]
+fn deep_listings_come_back_as_far_as_serde_json_goes() {
+    let nested = |depth| {
+        let inside = |tree, _| Tree::Directory([(b"d".to_vec(), tree)].into());
+        let tree = (1..depth).fold(Tree::Symlink(b"x".to_vec()), inside);
+        Listing::of(&tree.encode().unwrap()).unwrap()
+    };
+    let json = |listing| serde_json::to_string(listing).unwrap();
+    let listing = nested(63);
+    assert_eq!(
+        serde_json::from_str::<Listing>(&json(&listing)).unwrap(),
+        listing
+    );
+    let error = serde_json::from_str::<Listing>(&json(&nested(64))).unwrap_err();
+    assert!(error.to_string().contains("recursion limit"), "{error}");
+}

@@ -250,3 +250,21 @@ fn claimed_lengths_cost_nothing() {
         );
     }
 }
+
+#[test]
+fn a_file_of_any_size_can_be_passed_over() {
+    let head = words(&[M, b"(", b"type", b"regular", b"contents"]);
+    let head = [&head[..], &u64::MAX.to_le_bytes()].concat();
+    let mut decoder = nar::Decoder::new();
+    decoder.decode(&head).unwrap();
+    assert_eq!(decoder.skip_data(1000), 1000);
+    assert_eq!(decoder.skip_data(u64::MAX), u64::MAX - 1000);
+    assert_eq!((decoder.remaining(), decoder.skip_data(1)), (0, 0));
+    let end = [&[0][..], &words(&[b")"])].concat();
+    let step = nar::Step::Event {
+        consumed: end.len(),
+        event: nar::Event::FileEnd,
+    };
+    assert_eq!(decoder.decode(&end).unwrap(), step);
+    assert!(decoder.is_finished());
+}

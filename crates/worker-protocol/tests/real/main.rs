@@ -11,5 +11,6 @@ mod nix;
 mod nix_client;
 mod nix_operations;
 mod record;
+mod serve;
 #[path = "../memory/store.rs"]
 mod store;

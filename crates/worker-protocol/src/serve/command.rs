@@ -1,0 +1,342 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use store_path::{ContentAddress, HashAlgorithm, StorePath};
+
+use super::Context;
+use crate::wire::{Decoder, Encoder, Kind, Stop, limit};
+use crate::{
+    BasicDerivation, BuildResult, BuildStatus, DerivedPath, NarHash, PathInfo, RemoteError,
+    ValidPathInfo, Value, Version,
+};
+
+/// One command of the serve protocol.
+pub trait Command {
+    /// Its number.
+    const NUMBER: u64;
+    /// Its name in Nix's sources, without the `cmd`.
+    const NAME: &'static str;
+    /// Whether data follows the reply of which only a decoder finds the end.
+    const RAW_REPLY: bool = false;
+    /// What the server answers.
+    type Reply;
+
+    /// Appends the fields.
+    fn encode(&self, encoder: &mut Encoder<'_>, context: &Context);
+
+    /// Reads the reply.
+    ///
+    /// # Errors
+    /// [`Stop`].
+    fn decode_reply(decoder: &mut Decoder<'_>, context: &Context) -> Result<Self::Reply, Stop>;
+}
+
+/// Values are those of the worker protocol at this version.
+fn values(context: &Context) -> crate::Context {
+    crate::Context {
+        store_dir: context.store_dir.clone(),
+        version: Version::nix(27),
+    }
+}
+
+/// Which of the paths are valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryValidPaths {
+    /// Keep them from being collected while the connection lasts.
+    pub lock: bool,
+    /// Substitute those that are not valid first.
+    pub substitute: bool,
+    /// The paths.
+    pub paths: BTreeSet<StorePath>,
+}
+
+impl Command for QueryValidPaths {
+    const NUMBER: u64 = 1;
+    const NAME: &'static str = "QueryValidPaths";
+    type Reply = BTreeSet<StorePath>;
+
+    fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
+        encoder.boolean(self.lock).boolean(self.substitute);
+        self.paths.encode(encoder, &values(context));
+    }
+
+    fn decode_reply(decoder: &mut Decoder<'_>, context: &Context) -> Result<Self::Reply, Stop> {
+        Value::decode(decoder, &values(context))
+    }
+}
+
+/// What is known of paths. Those that are not valid are missing in the reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryPathInfos {
+    /// The paths.
+    pub paths: BTreeSet<StorePath>,
+}
+
+/// For each: path, deriver, references, download size, archive size, hash with its algorithm's name, content
+/// address, signatures. An empty text at the end.
+impl Command for QueryPathInfos {
+    const NUMBER: u64 = 2;
+    const NAME: &'static str = "QueryPathInfos";
+    type Reply = Vec<ValidPathInfo>;
+
+    fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
+        self.paths.encode(encoder, &values(context));
+    }
+
+    fn decode_reply(decoder: &mut Decoder<'_>, context: &Context) -> Result<Self::Reply, Stop> {
+        let context = values(context);
+        let mut infos = Vec::new();
+        while let Some(path) = Option::<StorePath>::decode(decoder, &context)? {
+            let deriver = Value::decode(decoder, &context)?;
+            let references = Value::decode(decoder, &context)?;
+            decoder.word()?;
+            let nar_size = decoder.word()?;
+            let offset = decoder.offset();
+            let text = decoder.bytes(limit::HASH)?;
+            let hash = std::str::from_utf8(text)
+                .ok()
+                .and_then(|text| text.parse().ok());
+            let hash: store_path::Hash =
+                hash.ok_or_else(|| decoder.not_a(offset, "a hash", text))?;
+            if hash.algorithm() != HashAlgorithm::Sha256 {
+                return Err(decoder.not_a(offset, "a SHA-256", text));
+            }
+            let content_address: Option<ContentAddress> = Value::decode(decoder, &context)?;
+            let info = PathInfo {
+                deriver,
+                nar_hash: NarHash(hash),
+                references,
+                registration_time: 0,
+                nar_size,
+                ultimate: false,
+                signatures: Value::decode(decoder, &context)?,
+                content_address,
+            };
+            infos.push(ValidPathInfo { path, info });
+        }
+        Ok(infos)
+    }
+}
+
+/// Fetches a path's archive, which is all of the reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DumpStorePath {
+    /// The path.
+    pub path: StorePath,
+}
+
+impl Command for DumpStorePath {
+    const NUMBER: u64 = 3;
+    const NAME: &'static str = "DumpStorePath";
+    const RAW_REPLY: bool = true;
+    type Reply = ();
+
+    fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
+        self.path.encode(encoder, &values(context));
+    }
+
+    fn decode_reply(_: &mut Decoder<'_>, _: &Context) -> Result<(), Stop> {
+        Ok(())
+    }
+}
+
+/// Adds paths in the form of [`export`](crate::export), which follow as data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportPaths {}
+
+impl Command for ImportPaths {
+    const NUMBER: u64 = 4;
+    const NAME: &'static str = "ImportPaths";
+    type Reply = ();
+
+    fn encode(&self, _: &mut Encoder<'_>, _: &Context) {}
+
+    fn decode_reply(decoder: &mut Decoder<'_>, _: &Context) -> Result<(), Stop> {
+        decode_done(decoder)
+    }
+}
+
+/// Fetches paths in the form of [`export`](crate::export), which is all of the reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportPaths {
+    /// The paths, references before what refers to them.
+    pub paths: Vec<StorePath>,
+}
+
+impl Command for ExportPaths {
+    const NUMBER: u64 = 5;
+    const NAME: &'static str = "ExportPaths";
+    const RAW_REPLY: bool = true;
+    type Reply = ();
+
+    fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
+        encoder.word(0);
+        self.paths.encode(encoder, &values(context));
+    }
+
+    fn decode_reply(_: &mut Decoder<'_>, _: &Context) -> Result<(), Stop> {
+        Ok(())
+    }
+}
+
+/// How builds run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BuildSettings {
+    /// After how many seconds of silence a build is stopped; 0 for never.
+    pub max_silent_time: u64,
+    /// After how many seconds a build is stopped; 0 for never.
+    pub timeout: u64,
+    /// After how many bytes of log a build is stopped; 0 for never.
+    pub max_log_size: u64,
+    /// How many more times to build, to compare.
+    pub repeat: u64,
+    /// Whether a difference then is a failure.
+    pub enforce_determinism: bool,
+    /// Keep the directories of failed builds. From 2.7 on.
+    pub keep_failed: bool,
+}
+
+impl BuildSettings {
+    fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
+        encoder
+            .word(self.max_silent_time)
+            .word(self.timeout)
+            .word(self.max_log_size);
+        encoder.word(self.repeat).boolean(self.enforce_determinism);
+        if context.version.has_keep_failed() {
+            encoder.boolean(self.keep_failed);
+        }
+    }
+}
+
+/// Brings paths into existence. The reply is an error if any of them cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildPaths {
+    /// The paths; a derivation that is [`DerivedPath::Opaque`] means all of its outputs.
+    pub targets: Vec<DerivedPath>,
+    /// How.
+    pub settings: BuildSettings,
+}
+
+/// 0, or an exit status and a message.
+impl Command for BuildPaths {
+    const NUMBER: u64 = 6;
+    const NAME: &'static str = "BuildPaths";
+    type Reply = Result<(), RemoteError>;
+
+    fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
+        self.targets.encode(encoder, &values(context));
+        self.settings.encode(encoder, context);
+    }
+
+    fn decode_reply(decoder: &mut Decoder<'_>, _: &Context) -> Result<Self::Reply, Stop> {
+        match decoder.word()? {
+            0 => Ok(Ok(())),
+            status => {
+                let message = decoder.text(limit::LOG)?;
+                Ok(Err(RemoteError {
+                    message,
+                    status,
+                    ..RemoteError::default()
+                }))
+            }
+        }
+    }
+}
+
+/// Everything that paths refer to, and they themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryClosure {
+    /// Of derivations, the outputs as well.
+    pub include_outputs: bool,
+    /// The paths.
+    pub paths: BTreeSet<StorePath>,
+}
+
+impl Command for QueryClosure {
+    const NUMBER: u64 = 7;
+    const NAME: &'static str = "QueryClosure";
+    type Reply = BTreeSet<StorePath>;
+
+    fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
+        encoder.boolean(self.include_outputs);
+        self.paths.encode(encoder, &values(context));
+    }
+
+    fn decode_reply(decoder: &mut Decoder<'_>, context: &Context) -> Result<Self::Reply, Stop> {
+        Value::decode(decoder, &values(context))
+    }
+}
+
+/// Builds one derivation whose inputs are all there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildDerivation {
+    /// The derivation's path.
+    pub path: StorePath,
+    /// What to build.
+    pub derivation: BasicDerivation,
+    /// How.
+    pub settings: BuildSettings,
+}
+
+/// Status, error, times built, whether different, start, stop; from 2.6 on the outputs.
+impl Command for BuildDerivation {
+    const NUMBER: u64 = 8;
+    const NAME: &'static str = "BuildDerivation";
+    type Reply = BuildResult;
+
+    fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
+        self.path.encode(encoder, &values(context));
+        self.derivation.encode(encoder, &values(context));
+        self.settings.encode(encoder, context);
+    }
+
+    fn decode_reply(decoder: &mut Decoder<'_>, context: &Context) -> Result<BuildResult, Stop> {
+        let mut result = BuildResult::new(BuildStatus::from_number(decoder.word()?));
+        result.error = decoder.text(limit::LOG)?;
+        result.times_built = decoder.word()?;
+        result.is_non_deterministic = decoder.boolean()?;
+        result.start_time = decoder.word()?;
+        result.stop_time = decoder.word()?;
+        result.built_outputs = match context.version.has_built_outputs() {
+            true => Value::decode(decoder, &values(context))?,
+            false => BTreeMap::new(),
+        };
+        Ok(result)
+    }
+}
+
+/// Adds a path with its archive, which follows as data of exactly `nar_size` bytes. Signatures are not
+/// checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddToStoreNar {
+    /// The path and what is known of it.
+    pub path: ValidPathInfo,
+}
+
+impl Command for AddToStoreNar {
+    const NUMBER: u64 = 9;
+    const NAME: &'static str = "AddToStoreNar";
+    type Reply = ();
+
+    fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
+        self.path.encode(encoder, &values(context));
+    }
+
+    fn decode_reply(decoder: &mut Decoder<'_>, _: &Context) -> Result<(), Stop> {
+        decode_done(decoder)
+    }
+}
+
+fn decode_done(decoder: &mut Decoder<'_>) -> Result<(), Stop> {
+    let offset = decoder.offset();
+    match decoder.word()? {
+        1 => Ok(()),
+        value => {
+            let kind = Kind::Number {
+                what: "the word 1 of a finished command",
+                value,
+            };
+            Err(decoder.error_at(offset, kind))
+        }
+    }
+}

@@ -30,6 +30,9 @@ pub enum Error {
     /// The peer reports that this one request failed. The connection can be used further.
     #[error("{0}")]
     Remote(RemoteError),
+    /// The daemon reports an error in the handshake: it will not talk to this client.
+    #[error("be let in by the daemon: {0}")]
+    Refused(RemoteError),
     /// The peer sent what the protocol does not allow. The connection is of no further use.
     #[error("{error}, in {place}")]
     Malformed {

@@ -100,6 +100,9 @@ fn conversation() {
     let message = "Connection reset by peer (os error 104)".to_owned();
     insta::assert_snapshot!(lines([
         Error::Remote(RemoteError::new("build the derivation: it is not there")),
+        Error::Refused(RemoteError::new(
+            "user 'nobody' is not allowed to connect to the Nix daemon"
+        )),
         Error::Malformed { place, error },
         Error::Closed { place },
         Error::Closed { place: handshake },

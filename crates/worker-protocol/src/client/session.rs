@@ -357,7 +357,7 @@ impl Session {
     /// Reads on until the handshake is done.
     ///
     /// # Errors
-    /// Why the session ended; [`Error::Remote`] ends it here.
+    /// [`Error::Refused`], or why else the session ended.
     pub fn poll_handshake(&mut self) -> Result<Progress<()>, Error> {
         self.alive(HANDSHAKE)?;
         if self.stage == Stage::Hello
@@ -381,7 +381,7 @@ impl Session {
                     self.stage = Stage::Ready;
                     self.release_held();
                 }
-                Ok(Message::Error(error)) => return Err(self.end(Error::Remote(error))),
+                Ok(Message::Error(error)) => return Err(self.end(Error::Refused(error))),
                 Ok(Message::Read(_) | Message::Write(_)) => {
                     return Err(self.out_of_place(HANDSHAKE));
                 }

@@ -10,6 +10,7 @@ mod guix;
 mod nix;
 mod nix_client;
 mod nix_operations;
+mod pipelining;
 mod record;
 mod serve;
 #[path = "../memory/store.rs"]

@@ -46,3 +46,8 @@ pub use hash::{Hash, HashAlgorithm, HashError, HashErrorKind, HashFormat, Hasher
 pub use name::{MAX_NAME_LEN, check_name};
 pub use path::{DIGEST_LEN, HASH_PART_LEN, StorePath, StorePathRef};
 pub use path_error::{PathError, PathErrorKind};
+
+/// The README's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

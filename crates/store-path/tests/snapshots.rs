@@ -78,7 +78,7 @@ fn hashes() {
         &[
             "",
             "d41d8cd98f00b204e9800998ecf8427e",
-            "blake3:d41d8cd98f00b204e9800998ecf8427e",
+            "blake9:d41d8cd98f00b204e9800998ecf8427e",
             "md5:d41d8cd98f00b204e9800998ecf8427",
             "md5:D41d8cd98f00b204e9800998ecf8427e",
             "md5:zy8bwfr609h3lh9ch0izcqq7fl",

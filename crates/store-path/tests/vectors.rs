@@ -50,6 +50,33 @@ fn base32_of_64_bytes() {
     assert_eq!(base32::decode(digits).as_deref(), Ok(hash.digest()));
 }
 
+/// The published test vectors of FIPS 202, RFC 7693 and BLAKE3 for the empty string.
+#[test]
+fn hashes_of_nothing_that_few_use() {
+    let rows = [
+        (
+            HashAlgorithm::Sha3_256,
+            "a7ffc6f8bf1ed76651c14756a061d662f580ff4de43b49fa82d80a4b80f8434a",
+        ),
+        (
+            HashAlgorithm::Blake2s256,
+            "69217a3079908094e11121d042354a7c1f55b6482ca1a51e1b250dfd1ed0eef9",
+        ),
+        (
+            HashAlgorithm::Blake3,
+            "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
+        ),
+        (
+            HashAlgorithm::Sha3_512,
+            "a69f73cca23a9ac5c8b567dc185a756e97c982164fe25859e0d1dcc1475c80a615b2123af1f5f94c11e3e9402c3ac558f500199d95b6d3e301758586281dcd26",
+        ),
+    ];
+    for (algorithm, base16) in rows {
+        assert_eq!(algorithm.hash(b"").digits(HashFormat::Base16), base16);
+        assert_eq!(algorithm.name().parse(), Ok(algorithm));
+    }
+}
+
 /// `nix-store --print-fixed-path [--recursive] ALGORITHM HASH NAME`
 #[test]
 fn fixed_output_paths() {

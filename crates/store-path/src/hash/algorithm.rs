@@ -7,7 +7,7 @@ use sha2::Digest;
 
 use super::{Hash, HashError, HashErrorKind};
 
-/// A hash function that Nix and Guix know. (BLAKE3, an experiment of recent Nix, and Guix's sha3 family are not among them.)
+/// A hash function that Nix or Guix knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HashAlgorithm {
     /// 16 bytes; broken, still seen in old fixed-output derivations.
@@ -18,11 +18,28 @@ pub enum HashAlgorithm {
     Sha256,
     /// 64 bytes.
     Sha512,
+    /// 32 bytes; Guix only.
+    Sha3_256,
+    /// 64 bytes; Guix only.
+    Sha3_512,
+    /// 32 bytes; Guix only.
+    Blake2s256,
+    /// 32 bytes; an experiment of Nix since 2.31.
+    Blake3,
 }
 
 impl HashAlgorithm {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Md5, Self::Sha1, Self::Sha256, Self::Sha512];
+    pub const ALL: [Self; 8] = [
+        Self::Md5,
+        Self::Sha1,
+        Self::Sha256,
+        Self::Sha512,
+        Self::Sha3_256,
+        Self::Sha3_512,
+        Self::Blake2s256,
+        Self::Blake3,
+    ];
 
     /// Bytes of the longest digest.
     pub const MAX_LEN: usize = 64;
@@ -34,12 +51,12 @@ impl HashAlgorithm {
         match self {
             Self::Md5 => 16,
             Self::Sha1 => 20,
-            Self::Sha256 => 32,
-            Self::Sha512 => 64,
+            Self::Sha256 | Self::Sha3_256 | Self::Blake2s256 | Self::Blake3 => 32,
+            Self::Sha512 | Self::Sha3_512 => 64,
         }
     }
 
-    /// `md5`, `sha1`, `sha256` or `sha512`.
+    /// `md5`, `sha1`, `sha256`, `sha512`, `sha3-256`, `sha3-512`, `blake2s-256` or `blake3`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -47,6 +64,10 @@ impl HashAlgorithm {
             Self::Sha1 => "sha1",
             Self::Sha256 => "sha256",
             Self::Sha512 => "sha512",
+            Self::Sha3_256 => "sha3-256",
+            Self::Sha3_512 => "sha3-512",
+            Self::Blake2s256 => "blake2s-256",
+            Self::Blake3 => "blake3",
         }
     }
 
@@ -100,6 +121,11 @@ enum State {
     Sha1(sha1::Sha1),
     Sha256(sha2::Sha256),
     Sha512(sha2::Sha512),
+    Sha3_256(sha3::Sha3_256),
+    Sha3_512(sha3::Sha3_512),
+    Blake2s256(blake2::Blake2s256),
+    // By far the largest: a tree of hashes.
+    Blake3(Box<blake3::Hasher>),
 }
 
 impl Hasher {
@@ -111,6 +137,10 @@ impl Hasher {
             HashAlgorithm::Sha1 => State::Sha1(sha1::Sha1::new()),
             HashAlgorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
             HashAlgorithm::Sha512 => State::Sha512(sha2::Sha512::new()),
+            HashAlgorithm::Sha3_256 => State::Sha3_256(sha3::Sha3_256::new()),
+            HashAlgorithm::Sha3_512 => State::Sha3_512(sha3::Sha3_512::new()),
+            HashAlgorithm::Blake2s256 => State::Blake2s256(blake2::Blake2s256::new()),
+            HashAlgorithm::Blake3 => State::Blake3(Box::default()),
         })
     }
 
@@ -121,6 +151,12 @@ impl Hasher {
             State::Sha1(state) => state.update(bytes),
             State::Sha256(state) => state.update(bytes),
             State::Sha512(state) => state.update(bytes),
+            State::Sha3_256(state) => state.update(bytes),
+            State::Sha3_512(state) => state.update(bytes),
+            State::Blake2s256(state) => state.update(bytes),
+            State::Blake3(state) => {
+                state.update(bytes);
+            }
         }
     }
 
@@ -132,6 +168,10 @@ impl Hasher {
             State::Sha1(state) => Hash::new(HashAlgorithm::Sha1, &state.finalize()),
             State::Sha256(state) => Hash::new(HashAlgorithm::Sha256, &state.finalize()),
             State::Sha512(state) => Hash::new(HashAlgorithm::Sha512, &state.finalize()),
+            State::Sha3_256(state) => Hash::new(HashAlgorithm::Sha3_256, &state.finalize()),
+            State::Sha3_512(state) => Hash::new(HashAlgorithm::Sha3_512, &state.finalize()),
+            State::Blake2s256(state) => Hash::new(HashAlgorithm::Blake2s256, &state.finalize()),
+            State::Blake3(state) => Hash::new(HashAlgorithm::Blake3, state.finalize().as_bytes()),
         }
         .expect("a digest has the length of its algorithm")
     }

@@ -38,7 +38,7 @@ pub enum HashErrorKind {
     /// Neither `ALGORITHM:` nor `ALGORITHM-` stands in front.
     #[error("hash has no algorithm")]
     NoAlgorithm,
-    /// The algorithm is none of md5, sha1, sha256, sha512.
+    /// The algorithm is none of [`HashAlgorithm::ALL`].
     #[error("hash algorithm is not known")]
     Algorithm,
     /// Another algorithm than this one was asked for.
@@ -97,7 +97,7 @@ impl Hash {
     /// ```
     pub fn parse(text: &str, algorithm: Option<HashAlgorithm>) -> Result<Self, HashError> {
         let fail = |offset, kind| Err(HashError::new(offset, kind, text));
-        let (named, digits, sri) = match (text.split_once(':'), text.split_once('-')) {
+        let (named, digits, sri) = match (text.split_once(':'), text.rsplit_once('-')) {
             (Some((name, digits)), _) => (name, digits, false),
             (None, Some((name, digits))) => (name, digits, true),
             (None, None) => match algorithm {

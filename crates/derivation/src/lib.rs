@@ -1,4 +1,23 @@
 //! Store derivations (.drv files): parse, print, and what they demand of a machine.
+//!
+//! ```text
+//! Derive([("out","/nix/store/…-name","","")],            outputs        what it makes
+//!        [("/nix/store/…-input.drv",["out"])],           derivations    what is built before it
+//!        ["/nix/store/…-source"],                        sources        what is there already
+//!        "x86_64-linux","/nix/store/…/bin/bash",         system, builder
+//!        ["-e","…"],                                     arguments
+//!        [("name","value")])                             environment
+//! ```
+//!
+//! - [`Derivation`] is what a file says: plain data, borrowed from the file where nothing is escaped. [`Derivation::parse`] is strict, so
+//!   that [`Derivation::print`] gives back every accepted file byte for byte.
+//! - [`DerivationFile`] keeps the bytes beside it, for everything that is defined by hashing them: its own [store
+//!   path](DerivationFile::store_path), its [output paths](DerivationFile::output_paths), with a [`ModuloMemo`] of its inputs' hashes.
+//! - [`Requirements`] is what it demands of a machine; [`BasicDerivation`] what a machine is sent to build it.
+//! - [`json`] reads and writes what `nix derivation show` prints; [`Derivation::differences`] says in words why two are not the same.
+//!
+//! It reads all kinds there are, of Nix and of Guix: input-addressed, fixed, floating, deferred, impure, with dynamic inputs, with
+//! structured attributes. Nothing here reads files; every function takes bytes and returns facts.
 
 mod attributes;
 mod basic;
@@ -38,3 +57,8 @@ pub use store_path::{
     ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir, StorePath, StorePathCow,
     StorePathRef,
 };
+
+/// The README's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,7 +5,9 @@ mod peer;
 
 use std::path::Path;
 
-use derivation::{Derivation, JsonForm, Kind, Output, StoreDir};
+use derivation::{
+    Derivation, JsonForm, Kind, Output, StoreDir, derivation_name, output_placeholder,
+};
 use peer::Files;
 
 fn data(name: &str) -> std::path::PathBuf {
@@ -43,6 +45,57 @@ fn dynamic_derivations() {
         JsonForm::Version4,
         &StoreDir::NIX,
         &shown("nix-2.34.8/show-dynamic.json"),
+    );
+}
+
+/// What `guix` 1.5.0 made of `data/guix.scm`.
+#[test]
+fn derivations_of_guix() {
+    let files = Files::read(&data("guix-1.5.0"));
+    assert_eq!(files.0.len(), 7);
+    files.check(&StoreDir::GUIX);
+    assert!(
+        files
+            .0
+            .values()
+            .all(|text| Derivation::parse(&StoreDir::NIX, text).is_err())
+    );
+}
+
+/// A deferred derivation, and what `nix` 2.8.0 made of it once its floating input was built.
+#[test]
+fn placeholders_give_way_to_paths() {
+    let files = Files::read(&data("resolved"));
+    files.check(&StoreDir::NIX);
+    let text = |base_name: &str| files.0.get(base_name).expect("it is there");
+    let deferred = Derivation::parse(
+        &StoreDir::NIX,
+        text("0437vpvp7q5zqs6na5mk71vm357n97fd-deferred.drv"),
+    )
+    .expect("a derivation");
+    let resolved = deferred.resolve_placeholders(&StoreDir::NIX, "deferred", |input, output| {
+        let made = match (derivation_name(input)?, output) {
+            ("floating", "out") => "3bh680apgd0c8s24wybxbrz4lgmiwyj7-floating",
+            ("floating", "bin") => "5vyvaa3nvh4p7b3v1kyyii5dqyhfx6y3-floating-bin",
+            ("plain", "out") => "mb3qwppfv3dqqhk2qvirzzzind3dqmhp-plain",
+            _ => return None,
+        };
+        made.parse().ok()
+    });
+    let resolved = Derivation::from(resolved.expect("every output is known")).print(&StoreDir::NIX);
+    let expected = text("1hcs6msqji6sqc9r9w8d1xi28k41r9hx-deferred.drv");
+    assert_eq!(
+        String::from_utf8_lossy(&resolved),
+        String::from_utf8_lossy(expected)
+    );
+    let floating = Derivation::parse(
+        &StoreDir::NIX,
+        text("nwqwqbs1x2l4gn8sfb30c95dy75bv1n3-floating.drv"),
+    )
+    .expect("a derivation");
+    assert_eq!(
+        floating.environment.get(&b"bin"[..]).map(|value| &**value),
+        Some(output_placeholder("bin").as_bytes())
     );
 }
 

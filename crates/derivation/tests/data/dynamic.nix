@@ -1,3 +1,4 @@
+# Derivations that make derivations, for `nix` 2.18 and later with the feature dynamic-derivations.
 let
   base = { system = "x86_64-linux"; builder = "/bin/sh"; };
   make = attributes: derivation (base // attributes);

@@ -1,4 +1,5 @@
-//! The client half: a [`Session`] that takes and gives bytes, and a [`Client`] over tokio's streams.
+//! The client half: a [`Session`] that takes and gives bytes, and (feature `tokio`) a `Client` over
+//! readers and writers.
 //!
 //! # Order of calls
 //!
@@ -10,6 +11,7 @@
 
 #[cfg(feature = "tokio")]
 mod adapter;
+mod greet;
 mod session;
 mod upload;
 

@@ -1,4 +1,5 @@
-//! The server half: a [`Session`] that takes and gives bytes, and a [`Server`] over tokio's streams.
+//! The server half: a [`Session`] that takes and gives bytes, and (feature `tokio`) a `Server` over
+//! readers and writers.
 //!
 //! # Order of calls
 //!

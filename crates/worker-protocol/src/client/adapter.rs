@@ -179,6 +179,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
         log: &mut impl FnMut(Log),
         data: &mut impl FnMut(Vec<u8>),
     ) -> Result<O::Reply, Error> {
+        // Even if the reply is there already: others may wait for what was queued since.
+        poll_fn(|task| {
+            let _ = self.poll_write(task);
+            Poll::Ready(())
+        })
+        .await;
         loop {
             match self.session.poll_reply(ticket)? {
                 Progress::Ready(reply) => return Ok(reply),

@@ -99,7 +99,7 @@ pub enum Progress<T> {
 
 /// How far the daemon's side of the handshake was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     Hello,
     Greeting,
     Startup,
@@ -119,10 +119,10 @@ pub(super) struct Pending {
 pub struct Session {
     pub(super) context: Context,
     /// Whether `context.version` is what requests are encoded for.
-    version_known: bool,
-    assumed: bool,
-    stage: Stage,
-    greeting: Greeting,
+    pub(super) version_known: bool,
+    pub(super) assumed: bool,
+    pub(super) stage: Stage,
+    pub(super) greeting: Greeting,
     pub(super) outgoing: Vec<u8>,
     /// Requests that may leave only after the replies to those before them: see [`Session::must_wait`].
     held: VecDeque<Vec<u8>>,
@@ -131,7 +131,7 @@ pub struct Session {
     pub(super) incoming: Buffer,
     end_of_input: Option<Option<(io::ErrorKind, String)>>,
     pub(super) pending: VecDeque<Pending>,
-    last_number: u64,
+    pub(super) last_number: u64,
     /// Whether the log of the first pending request was read through.
     pub(super) at_body: bool,
     pub(super) raw: bool,
@@ -139,7 +139,7 @@ pub struct Session {
     ended: Option<Error>,
 }
 
-const HANDSHAKE: Place = Place {
+pub(super) const HANDSHAKE: Place = Place {
     number: 0,
     operation: "handshake",
 };
@@ -334,90 +334,10 @@ impl Session {
         self.context.version.is_guix() && (self.stage != Stage::Ready || !self.pending.is_empty())
     }
 
-    fn release_held(&mut self) {
+    pub(super) fn release_held(&mut self) {
         if let Some(request) = self.held.pop_front() {
             self.outgoing.extend_from_slice(&request);
         }
-    }
-
-    /// Reads on until the version is known.
-    ///
-    /// # Errors
-    /// Why the session ended.
-    pub fn poll_version(&mut self) -> Result<Progress<Version>, Error> {
-        self.alive(HANDSHAKE)?;
-        if !self.version_known
-            && let Some(count) = self.read_hello()?
-        {
-            return Ok(Progress::NeedBytes(count));
-        }
-        Ok(Progress::Ready(self.context.version))
-    }
-
-    /// Reads on until the handshake is done.
-    ///
-    /// # Errors
-    /// [`Error::Refused`], or why else the session ended.
-    pub fn poll_handshake(&mut self) -> Result<Progress<()>, Error> {
-        self.alive(HANDSHAKE)?;
-        if self.stage == Stage::Hello
-            && let Some(count) = self.read_hello()?
-        {
-            return Ok(Progress::NeedBytes(count));
-        }
-        if self.stage == Stage::Greeting {
-            let version = self.context.version;
-            match self.read(HANDSHAKE, |decoder, _| Greeting::decode(decoder, version))? {
-                Ok(greeting) => self.greeting = greeting,
-                Err(count) => return Ok(Progress::NeedBytes(count)),
-            }
-            self.stage = Stage::Startup;
-        }
-        while self.stage == Stage::Startup {
-            match self.read(HANDSHAKE, Message::decode)? {
-                Err(count) => return Ok(Progress::NeedBytes(count)),
-                Ok(Message::Log(log)) => return Ok(Progress::Log(log)),
-                Ok(Message::Last) => {
-                    self.stage = Stage::Ready;
-                    self.release_held();
-                }
-                Ok(Message::Error(error)) => return Err(self.end(Error::Refused(error))),
-                Ok(Message::Read(_) | Message::Write(_)) => {
-                    return Err(self.out_of_place(HANDSHAKE));
-                }
-            }
-        }
-        Ok(Progress::Ready(()))
-    }
-
-    /// Returns how many bytes are missing.
-    fn read_hello(&mut self) -> Result<Option<usize>, Error> {
-        let daemon = match self.read(HANDSHAKE, |decoder, _| handshake::decode_hello(decoder))? {
-            Err(count) => return Ok(Some(count)),
-            Ok(Ok(daemon)) => daemon,
-            Ok(Err(error)) => return Err(self.end(error)),
-        };
-        let announced = self.context.version;
-        let agreed = handshake::agree(announced, daemon).map_err(|error| self.end(error))?;
-        if self.assumed && agreed != announced && (self.last_number > 0 || announced.has_features())
-        {
-            let error = Error::AssumedTooMuch {
-                assumed: announced,
-                daemon: agreed,
-            };
-            return Err(self.end(error));
-        }
-        self.context.version = agreed;
-        self.version_known = true;
-        self.stage = Stage::Greeting;
-        if !self.assumed && announced.has_features() {
-            let mut encoder = Encoder::new(&mut self.outgoing);
-            if agreed.has_features() {
-                handshake::encode_features(&mut encoder, &[]);
-            }
-            encoder.word(0).word(0);
-        }
-        Ok(None)
     }
 
     /// Reads on until the reply to the first outstanding request is there. Ends the raw data of the reply
@@ -547,7 +467,7 @@ impl Session {
     }
 
     /// Reads one value from the start of the buffer; the inner error is how many bytes are missing.
-    fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         place: Place,
         decode: impl FnOnce(&mut Decoder<'_>, &Context) -> Result<T, Stop>,
@@ -565,7 +485,7 @@ impl Session {
         }
     }
 
-    fn out_of_place(&mut self, place: Place) -> Error {
+    pub(super) fn out_of_place(&mut self, place: Place) -> Error {
         let offset = self.incoming.offset();
         let kind = Kind::OutOfPlace;
         self.end(Error::Malformed {
@@ -574,7 +494,7 @@ impl Session {
         })
     }
 
-    fn alive(&self, place: Place) -> Result<(), Error> {
+    pub(super) fn alive(&self, place: Place) -> Result<(), Error> {
         match &self.ended {
             Some(error) => Err(error.seen_from(place)),
             None => Ok(()),

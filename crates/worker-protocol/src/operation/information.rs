@@ -9,7 +9,8 @@ use crate::value::{Context, NarHash, Value};
 use crate::wire::{Decoder, Encoder, Stop, Text};
 
 operation! {
-    /// What is known of a path; nothing if it is not valid.
+    /// What is known of a path; nothing if it is not valid. (A guix-daemon fails then; so has a server in
+    /// that dialect to do.)
     QueryPathInfo = 26 {
         /// The path.
         path: StorePath;

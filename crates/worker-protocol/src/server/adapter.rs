@@ -84,6 +84,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
         self.session.client_features()
     }
 
+    /// How many bytes came that were not used yet: what the client has sent ahead.
+    pub fn buffered(&self) -> usize {
+        self.session.buffered()
+    }
+
     /// Waits for the client's handshake. [`Server::next_request`] does so by itself.
     ///
     /// # Errors

@@ -33,6 +33,15 @@ impl Options {
             trusted: None,
         }
     }
+
+    /// The newest version of Guix's dialect.
+    pub fn guix(store_dir: StoreDir) -> Options {
+        let version = Version::GUIX_NEWEST;
+        Options {
+            version,
+            ..Options::nix(store_dir, "")
+        }
+    }
 }
 
 /// How far something has come.

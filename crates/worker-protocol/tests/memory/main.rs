@@ -11,12 +11,12 @@ use tokio::time::timeout;
 use worker_protocol::client::{self, Client};
 use worker_protocol::log::{ActivityKind, Field, Level, ResultKind};
 use worker_protocol::operation::{
-    AddMultipleToStore, AddToStoreNar, BuildDerivation, NarFromPath, QueryPathInfo,
+    AddMultipleToStore, AddToStoreNar, BuildDerivation, IsValidPath, NarFromPath, QueryPathInfo,
     QueryValidPaths, SetOptions,
 };
 use worker_protocol::server::{self, Server};
 use worker_protocol::{
-    BasicDerivation, BuildMode, BuildResult, BuildStatus, Error, Log, NarHash, PathInfo,
+    BasicDerivation, BuildMode, BuildResult, BuildStatus, Error, Log, NarHash, PathInfo, Request,
     ValidPathInfo, Version,
 };
 
@@ -234,4 +234,45 @@ async fn every_version_whatever_the_room_between_the_halves() {
             served.unwrap_or_else(|error| panic!("{version}, {room}: {error}"));
         }
     }
+}
+
+#[tokio::test]
+async fn guix_gets_one_request_at_a_time() {
+    let (ours, theirs) = duplex(4096);
+    let (reader, writer) = split(ours);
+    let mut client = Client::new(reader, writer, client::Options::guix(StoreDir::GUIX));
+    let (reader, writer) = split(theirs);
+    let mut server = Server::new(reader, writer, server::Options::guix(StoreDir::GUIX));
+    let daemon = async {
+        while let Some(request) = server.next_request().await? {
+            assert!(matches!(request, Request::IsValidPath(_)));
+            // Nothing stands behind a request, however many were queued.
+            let more = timeout(Duration::from_millis(20), server.hung_up()).await;
+            assert!(more.is_err(), "the client waits");
+            assert_eq!(server.buffered(), 0);
+            server.log(Log::Next("a line".into())).await?;
+            server.answer::<IsValidPath>(&true).await?;
+        }
+        let (_, _, unused) = server.into_parts();
+        assert!(unused.is_empty());
+        Ok::<(), Error>(())
+    };
+    let asker = async {
+        let ask = IsValidPath { path: path("x") };
+        let mut tickets = Vec::new();
+        for _ in 0..5 {
+            tickets.push(client.queue(&ask).await?);
+        }
+        client.flush().await?;
+        let mut lines = 0;
+        for ticket in tickets {
+            assert!(client.reply(ticket, &mut |_| lines += 1).await?);
+        }
+        assert_eq!(lines, 5);
+        drop(client);
+        Ok::<(), Error>(())
+    };
+    let (served, asked) = within(async { tokio::join!(daemon, asker) }).await;
+    served.expect("the client follows the protocol");
+    asked.expect("the server follows the protocol");
 }

@@ -9,7 +9,7 @@ use super::session::{Options, Progress, Session};
 use crate::Misuse;
 use crate::log::{Log, RemoteError};
 use crate::wire::Text;
-use crate::{Error, Operation, Request, ValidPathInfo, Version};
+use crate::{Context, Error, Operation, Request, ValidPathInfo, Version};
 
 /// How much may wait to be sent before sending is waited for.
 const WRITE_BEHIND: usize = 64 << 10;
@@ -77,6 +77,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
     /// The agreed version, once the handshake is done.
     pub fn version(&self) -> Option<Version> {
         self.session.version()
+    }
+
+    /// Store directory and version.
+    pub fn context(&self) -> &Context {
+        self.session.context()
     }
 
     /// The features that the client named, from 1.38 on.

@@ -14,6 +14,8 @@ use tokio::net::UnixListener;
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use worker_protocol::Log;
+use worker_protocol::log::{Field, ResultKind};
 use worker_protocol::server::{Options, Server};
 use worker_protocol::{BuildResult, BuildStatus};
 
@@ -47,9 +49,15 @@ async fn listen(listener: UnixListener, options: Options, paths: Arc<Mutex<Paths
 }
 
 /// Makes a program that connects its standard streams to a session here, and serves it once.
-async fn serve_relay(directory: PathBuf, store_dir: StoreDir, paths: Arc<Mutex<Paths>>) {
+async fn serve_relay(
+    directory: PathBuf,
+    store_dir: StoreDir,
+    paths: Arc<Mutex<Paths>>,
+    log: Vec<Log>,
+) {
     let (requests, replies) = (directory.join("requests"), directory.join("replies"));
     for pipe in [&requests, &replies] {
+        let _ = std::fs::remove_file(pipe);
         let made = std::process::Command::new("mkfifo").arg(pipe).status();
         assert!(made.expect("mkfifo starts").success());
     }
@@ -65,8 +73,8 @@ async fn serve_relay(directory: PathBuf, store_dir: StoreDir, paths: Arc<Mutex<P
     let reader = Receiver::from_file(requests).expect("a pipe");
     let writer = Sender::from_file(replies).expect("a pipe");
     let mut server = Server::new(reader, writer, Options::nix(store_dir, "0.1"));
-    let result = BuildResult::new(BuildStatus::MiscFailure);
-    let served = store::serve(&mut server, &mut *paths.lock().await, &[], &result).await;
+    let result = BuildResult::new(BuildStatus::Built);
+    let served = store::serve(&mut server, &mut *paths.lock().await, &log, &result).await;
     served.expect("a real client speaks the protocol");
 }
 
@@ -110,6 +118,7 @@ async fn nix_copies_a_closure_to_and_from_a_store_of_ours() {
             outside,
             daemon.store_dir.clone(),
             paths.clone(),
+            vec![],
         ));
         let relayed = format!(
             "ssh-ng://localhost?remote-program={}/relay",
@@ -132,5 +141,53 @@ async fn nix_copies_a_closure_to_and_from_a_store_of_ours() {
         );
         server.abort();
         assert!(server.await.expect_err("it was stopped").is_cancelled());
+    }
+}
+
+/// What Nix takes for a builder that it reaches by ssh is a store of ours.
+#[tokio::test]
+async fn nix_builds_on_a_store_of_ours() {
+    for daemon in Daemon::all() {
+        let version = daemon.version().await;
+        if version.starts_with("2.3.") {
+            continue;
+        }
+        let (outside, inside) = daemon.shared();
+        let paths = Arc::new(Mutex::new(Paths::new()));
+        let log = vec![Log::Result {
+            id: 1,
+            kind: ResultKind::BUILD_LOG_LINE,
+            fields: vec![Field::Text("a line from elsewhere".into())],
+        }];
+        let relay = serve_relay(
+            outside.clone(),
+            daemon.store_dir.clone(),
+            paths.clone(),
+            log,
+        );
+        let relay = tokio::spawn(relay);
+        let expression = "derivation { name = \"far\"; system = \"x86_64-linux\"; \
+                          builder = \"/bin/sh\"; args = [ \"-c\" \"exit 1\" ]; }";
+        std::fs::write(outside.join("far.nix"), expression).expect("a file");
+        let builder = format!(
+            "ssh-ng://localhost?remote-program={}/relay x86_64-linux - 1 1 - - -",
+            inside.display()
+        );
+        let file = format!("{}/far.nix", inside.display());
+        let arguments = [
+            "--no-out-link",
+            "--max-jobs",
+            "0",
+            "--option",
+            "builders",
+            &builder,
+            &file,
+        ];
+        let built = run(&daemon, "nix-build", &arguments).await;
+        relay.await.expect("it served one client");
+        assert_eq!(paths.lock().await.len(), 1, "{version}: {built}");
+        let dumped = run(&daemon, "nix-store", &["--dump", &built]).await;
+        assert!(dumped.contains("built elsewhere"), "{version}");
+        eprintln!("{version} built on a store of ours");
     }
 }

@@ -61,6 +61,8 @@ pub struct Lease {
     pub machine: Machine,
     /// The conversation with its store daemon.
     pub remote: Remote,
+    /// Why this machine and no other: `load 0 of 8, best of 2 machines that would do`.
+    pub reason: String,
     index: usize,
     slot: Slot,
 }
@@ -134,7 +136,7 @@ impl Fleet {
     /// When the slots cannot be looked at.
     pub async fn lease(&mut self, demand: &Demand, log: &mut Log) -> Result<Answer, SlotError> {
         loop {
-            let (index, slot) = match self.choose(demand).await? {
+            let (index, slot, reason) = match self.choose(demand).await? {
                 Ok(chosen) => chosen,
                 Err(answer) => return Ok(answer),
             };
@@ -145,6 +147,7 @@ impl Fleet {
                     return Ok(Answer::Leased(Box::new(Lease {
                         machine: machine.clone(),
                         remote,
+                        reason,
                         index,
                         slot,
                     })));
@@ -165,7 +168,10 @@ impl Fleet {
         lease.remote.close().await;
     }
 
-    async fn choose(&self, demand: &Demand) -> Result<Result<(usize, Slot), Answer>, SlotError> {
+    async fn choose(
+        &self,
+        demand: &Demand,
+    ) -> Result<Result<(usize, Slot, String), Answer>, SlotError> {
         let state = |failed: &Option<String>, used| match failed {
             Some(reason) => State::Failed(reason.clone()),
             None => State::Used(used),
@@ -184,7 +190,12 @@ impl Fleet {
         let ranking = schedule::rank(&self.machines, &states, demand);
         let best = ranking.candidates.first();
         if let Some((index, slot)) = best.and_then(|&index| Some((index, free[index].take()?))) {
-            return Ok(Ok((index, slot)));
+            let reason = reason(
+                &self.machines[index],
+                &states[index],
+                ranking.candidates.len(),
+            );
+            return Ok(Ok((index, slot, reason)));
         }
         let temporary = ranking.may_become_possible();
         let named = ranking.rejected.into_iter().map(|(index, reason)| {
@@ -217,4 +228,17 @@ impl Fleet {
             timeouts: self.timeouts,
         }
     }
+}
+
+/// Why the first of `candidates` machines was chosen, for people.
+fn reason(machine: &Machine, state: &State, candidates: usize) -> String {
+    let used = match state {
+        State::Used(used) => *used,
+        State::Failed(_) => 0,
+    };
+    let choice = match candidates {
+        1 => "the only machine that would do".to_owned(),
+        count => format!("best of {count} machines that would do"),
+    };
+    format!("load {used} of {}, {choice}", machine.max_jobs)
 }

@@ -245,6 +245,44 @@ async fn words_that_make_no_sense_are_told_with_their_place() {
     insta::assert_snapshot!(stories.concat());
 }
 
+/// Replies before any machine is asked: none at all, none that would do, none that is free.
+#[tokio::test]
+async fn a_daemon_is_told_whether_to_ask_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = machine(folder.path(), None).await;
+    let bed = Bed::new(&machine);
+    let line = machine.line("x86_64-linux");
+    let slots = SlotDirectory::open(bed.coordinator.slot_directory()).unwrap();
+    let listed = offload::machines::read_builders(&line, "");
+    let choice = slots.lock_choice().await.unwrap();
+    let held: Vec<_> = (0..4)
+        .map(|_| slots.occupancy(&listed.machines[0], &choice).unwrap().free)
+        .collect();
+    drop(choice);
+    let mut stories = Vec::new();
+    for builders in [
+        "",
+        "@/nowhere/machines",
+        "ssh-ng://arm aarch64-linux",
+        &line,
+    ] {
+        let (code, text) = bed.offer(builders).await;
+        assert_eq!(code, ExitCode::Done, "{text}");
+        stories.push(format!(
+            "{builders:.20}\n{}",
+            anonymous(&text, &bed, &machine)
+        ));
+    }
+    drop(held);
+    let (code, text) = bed.offer(&line).await;
+    assert_eq!(code, ExitCode::Done, "{text}");
+    assert!(
+        text.contains("# accept"),
+        "a slot that is free again is used: {text}"
+    );
+    insta::assert_snapshot!(stories.concat());
+}
+
 /// The settings' limits hold although the machine's daemon knows nothing of them.
 #[tokio::test]
 async fn a_build_that_takes_too_long_is_given_up() {

@@ -247,11 +247,11 @@ fn decline(settings: &Settings, offer: &Offer, why: &str, log: &mut Log) {
 
 fn accept(lease: &Lease, offer: &Offer, log: &mut Log) {
     let message = format!(
-        "offload: building {} on {} (slot {} of {}; {}; {})",
+        "offload: building {} on {} ({}; slot {}; {}; {})",
         offer.derivation,
         lease.machine.uri,
+        lease.reason,
         lease.slot().index() + 1,
-        lease.machine.max_jobs,
         lease.remote.description(),
         lease.remote.way(),
     );

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use store_path::StorePath;
+use store_path::{StoreDir, StorePath};
 
 use crate::value::{Context, Value};
 use crate::wire::{Decoder, Encoder, Stop, Text, WORD, limit};
@@ -23,6 +23,58 @@ pub struct BasicDerivation {
     pub arguments: Vec<Text>,
     /// Its environment.
     pub environment: BTreeMap<Text, Text>,
+}
+
+impl BasicDerivation {
+    /// What is sent of a derivation, for a store with its paths in `store_dir`.
+    ///
+    /// ```
+    /// use derivation::Derivation;
+    /// use store_path::StoreDir;
+    /// use worker_protocol::BasicDerivation;
+    ///
+    /// let text = br#"Derive([("out","/nix/store/zgq4qjbhdn38i0gs0mcd8dmsn0clxqzy-a","","")],[],[],"x86_64-linux","/bin/sh",["-c","true"],[("name","a")])"#;
+    /// let derivation = Derivation::parse(&StoreDir::NIX, text)?;
+    /// let sent = BasicDerivation::new(&derivation.resolve([]), &StoreDir::NIX);
+    /// assert_eq!(sent.outputs[&"out".into()].path, "/nix/store/zgq4qjbhdn38i0gs0mcd8dmsn0clxqzy-a");
+    /// assert_eq!(sent.arguments, ["-c", "true"]);
+    /// # Ok::<(), derivation::Error>(())
+    /// ```
+    pub fn new(
+        derivation: &derivation::BasicDerivation<'_>,
+        store_dir: &StoreDir,
+    ) -> BasicDerivation {
+        let output = |output: &derivation::Output<'_>| {
+            let fields = output.fields(store_dir);
+            BasicOutput {
+                path: fields.path.into(),
+                hash_algorithm: fields.hash_algorithm.into(),
+                hash: fields.hash.into(),
+            }
+        };
+        let outputs = derivation.outputs.iter();
+        let environment = derivation.environment.iter();
+        BasicDerivation {
+            outputs: outputs
+                .map(|(name, made)| (name.as_ref().into(), output(made)))
+                .collect(),
+            input_sources: derivation
+                .input_sources
+                .iter()
+                .map(|path| path.as_ref().to_owned())
+                .collect(),
+            platform: derivation.system.as_ref().into(),
+            builder: derivation.builder.as_ref().into(),
+            arguments: derivation
+                .arguments
+                .iter()
+                .map(|text| text.as_ref().into())
+                .collect(),
+            environment: environment
+                .map(|(name, value)| (name.as_ref().into(), value.as_ref().into()))
+                .collect(),
+        }
+    }
 }
 
 /// One output of a [`BasicDerivation`], as the three texts of a `.drv` file.

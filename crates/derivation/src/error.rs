@@ -65,6 +65,9 @@ pub enum OutputErrorKind {
     /// The hash is not as many lower-case hexadecimal digits as the algorithm has.
     #[error("hash of an output is not a base16 {0} hash")]
     Hash(HashAlgorithm),
+    /// The method is text and the algorithm another than SHA-256.
+    #[error("text output has a hash that is not sha256")]
+    TextNotSha256,
     /// There is a hash and no algorithm.
     #[error("output has a hash without an algorithm")]
     HashWithoutAlgorithm,

@@ -133,6 +133,7 @@ impl<'a> Output<'a> {
         }
         let (method, name) = ContentAddressMethod::split_prefix(hash_algorithm);
         let algorithm = HashAlgorithm::from_name(name).ok_or(OutputErrorKind::Algorithm)?;
+        check_method(method, algorithm)?;
         match (path, hash) {
             (None, "") => Ok(Self::Floating { method, algorithm }),
             (None, IMPURE) => Ok(Self::Impure { method, algorithm }),
@@ -151,6 +152,17 @@ impl<'a> Output<'a> {
             }
         }
     }
+}
+
+/// Text is named by SHA-256 alone.
+pub(crate) fn check_method(
+    method: ContentAddressMethod,
+    algorithm: HashAlgorithm,
+) -> Result<(), OutputErrorKind> {
+    if method == ContentAddressMethod::Text && algorithm != HashAlgorithm::Sha256 {
+        return Err(OutputErrorKind::TextNotSha256);
+    }
+    Ok(())
 }
 
 /// An output's fields as text; see [`Output::fields`].

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
-use store_path::testing::{content_address, name, store_path};
-use store_path::{StoreDir, StorePath};
+use store_path::testing::{name, store_path};
+use store_path::{ContentAddress, ContentAddressMethod, Hash, StoreDir, StorePath};
 
 use crate::{Bytes, Derivation, JsonForm, Output, OutputName, SortedMap, WantedOutputs};
 
@@ -24,6 +24,17 @@ pub fn output_name() -> impl Strategy<Value = OutputName<'static>> {
         4 => proptest::sample::select(vec!["out", "dev", "lib", "bin"]).prop_map(Cow::Borrowed),
         1 => name().prop_map(Cow::Owned),
     ]
+}
+
+/// What an output may have to be, or be named by: text only by SHA-256.
+pub fn content_address() -> impl Strategy<Value = ContentAddress> {
+    store_path::testing::content_address().prop_map(|address| match address.method {
+        ContentAddressMethod::Text => ContentAddress {
+            hash: Hash::sha256([7; 32]),
+            ..address
+        },
+        _ => address,
+    })
 }
 
 /// Outputs that go together.

@@ -100,6 +100,10 @@ fn contents() {
         ("\"\",\"\")", "\"\",\"e3b0\")"),
         ("\"\",\"\")", "\"r:sha256\",\"e3b0\")"),
         (
+            "\"\",\"\")",
+            "\"text:md5\",\"d41d8cd98f00b204e9800998ecf8427e\")"
+        ),
+        (
             "\"/nix/store/mb3qwppfv3dqqhk2qvirzzzind3dqmhp-plain\",\"\",\"\"",
             "\"\",\"md5\",\"d41d8cd98f00b204e9800998ecf8427e\""
         ),

@@ -12,6 +12,7 @@ use store_path::{
 
 use super::JsonError;
 use crate::attributes::STRUCTURED;
+use crate::output::check_method;
 use crate::{
     Derivation, MAX_DYNAMIC_DEPTH, Output, OutputErrorKind, OutputName, WantedOutputs,
     derivation_name,
@@ -184,11 +185,9 @@ fn output(
     key: &str,
     fields: ObjectOutput,
 ) -> Result<Output<'static>, JsonError> {
-    let fail = |kind| {
-        Err(JsonError::Output {
-            kind,
-            output: key.to_owned(),
-        })
+    let wrong = |kind| JsonError::Output {
+        kind,
+        output: key.to_owned(),
     };
     let path = fields.path.map(|path| store_path(dir, &path)).transpose()?;
     // `hashAlgo` has the method as a prefix where there is no `method`.
@@ -207,21 +206,27 @@ fn output(
     } else {
         Some(algorithm.parse::<HashAlgorithm>()?)
     };
+    let check = |algorithm| check_method(method, algorithm).map_err(wrong);
     match (path, algorithm, fields.hash, fields.impure) {
         (Some(path), None, None, false) => Ok(Output::InputAddressed { path: path.into() }),
         (None, None, None, false) => Ok(Output::Deferred),
-        (None, Some(algorithm), None, true) => Ok(Output::Impure { method, algorithm }),
-        (None, Some(algorithm), None, false) => Ok(Output::Floating { method, algorithm }),
+        (None, Some(algorithm), None, true) => {
+            check(algorithm).map(|()| Output::Impure { method, algorithm })
+        }
+        (None, Some(algorithm), None, false) => {
+            check(algorithm).map(|()| Output::Floating { method, algorithm })
+        }
         (path, algorithm, Some(hash), false) => {
             let address = ContentAddress {
                 method,
                 hash: Hash::parse(&hash, algorithm)?,
             };
+            check(address.hash.algorithm())?;
             let path = fixed_path(dir, name, key, path, &address)?;
             Ok(Output::Fixed { path, address })
         }
-        (Some(_), _, None, _) => fail(OutputErrorKind::FloatingWithPath),
-        (_, _, _, true) => fail(OutputErrorKind::Algorithm),
+        (Some(_), _, None, _) => Err(wrong(OutputErrorKind::FloatingWithPath)),
+        (_, _, _, true) => Err(wrong(OutputErrorKind::Algorithm)),
     }
 }
 

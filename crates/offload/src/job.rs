@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use derivation::{Derivation, Kind};
 use store_path::{ContentAddress, StoreDir, StorePath};
-use worker_protocol::wire::Text;
-use worker_protocol::{BasicDerivation, BasicOutput};
+use worker_protocol::BasicDerivation;
 
 /// A build.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,7 +126,7 @@ impl Job {
             })
             .collect::<Result<_, _>>()?;
         Ok(Job {
-            derivation: basic(store_dir, &derivation, inputs.clone()),
+            derivation: BasicDerivation::new(&derivation.resolve(inputs.clone()), store_dir),
             path,
             inputs,
             outputs,
@@ -160,42 +159,4 @@ fn outputs(derivation: &Derivation<'_>) -> Option<Vec<JobOutput>> {
             })
         })
         .collect()
-}
-
-/// The derivation as operation 36 sends it: without input derivations, whose outputs stand among
-/// the inputs.
-fn basic(
-    store_dir: &StoreDir,
-    derivation: &Derivation<'_>,
-    inputs: BTreeSet<StorePath>,
-) -> BasicDerivation {
-    let text = |bytes: &[u8]| Text::from(bytes);
-    BasicDerivation {
-        outputs: derivation
-            .outputs
-            .iter()
-            .map(|(name, output)| {
-                let fields = output.fields(store_dir);
-                let output = BasicOutput {
-                    path: fields.path.into(),
-                    hash_algorithm: fields.hash_algorithm.into(),
-                    hash: fields.hash.into(),
-                };
-                (Text::from(name.as_ref()), output)
-            })
-            .collect(),
-        input_sources: inputs,
-        platform: Text::from(derivation.system.as_ref()),
-        builder: text(&derivation.builder),
-        arguments: derivation
-            .arguments
-            .iter()
-            .map(|argument| text(argument))
-            .collect(),
-        environment: derivation
-            .environment
-            .iter()
-            .map(|(name, value)| (text(name), text(value)))
-            .collect(),
-    }
 }

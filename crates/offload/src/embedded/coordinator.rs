@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use derivation::{Derivation, Output};
+use derivation::{Derivation, DerivationFile, ModuloMemo, Output, PathsError};
 use nar::{Digest, Observe};
 use store_path::{Hash, HashAlgorithm, StoreDir, StorePath};
 use tokio::io::{AsyncWriteExt, DuplexStream};
@@ -50,6 +50,9 @@ pub enum CoordinatorError {
     /// A name that is not one.
     #[error(transparent)]
     Name(#[from] store_path::FingerprintError),
+    /// A derivation whose output has no place.
+    #[error(transparent)]
+    Paths(#[from] PathsError),
 }
 
 /// See the module's text.
@@ -159,9 +162,8 @@ impl Coordinator {
         let input = self.store_dir.print(&source);
         derivation.environment.insert(text("input"), text(&input));
         derivation.outputs.insert("out".into(), Output::Deferred);
-        // A derivation without input derivations is named by its own text, outputs left blank.
-        let hash = HashAlgorithm::Sha256.hash(&derivation.print(&self.store_dir));
-        let output = self.store_dir.make_output_path(name, "out", &hash)?;
+        let blank = derivation.print(&self.store_dir);
+        let output = self.output_path(name, &blank)?;
         let path = output.clone().into();
         derivation
             .outputs
@@ -176,6 +178,14 @@ impl Coordinator {
             output,
             input: source,
         })
+    }
+
+    /// Where the output `out` of a derivation has to lie whose text leaves that open.
+    fn output_path(&self, name: &str, blank: &[u8]) -> Result<StorePath, CoordinatorError> {
+        let file = DerivationFile::parse(&self.store_dir, blank).map_err(io::Error::other)?;
+        let paths = file.output_paths(name, &ModuloMemo::new(self.store_dir.clone()))?;
+        let path = paths.get("out").cloned().flatten();
+        Ok(path.ok_or_else(|| io::Error::other("output path is not known before the build"))?)
     }
 
     fn add_text(

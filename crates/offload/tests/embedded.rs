@@ -1,6 +1,8 @@
 //! Whole builds inside one process, over real SSH, with machines that misbehave on demand. What
 //! real daemons do is tested with real ones, in `offload-bin`.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::path::Path;
 
 use offload::embedded::{Coordinator, Heard, Machine, Misbehaviour, PreparedBuild, Source};

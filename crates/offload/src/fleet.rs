@@ -1,8 +1,10 @@
 //! The machines together: finds one for a build, and takes a slot and a connection on it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use store_path::StoreDir;
+use tokio::time::Instant;
 
 use crate::link::{Credentials, HostKeys, SshTarget, Timeouts};
 use crate::log::{Level, Log};
@@ -42,12 +44,34 @@ impl Identity {
     }
 }
 
+/// How long a machine that could not be reached is left alone. A hook whose builds are postponed
+/// lives on and is asked every few seconds, so the answer must not be for ever.
+const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
+
+/// What was found out about a machine. The whole reason was told at that moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// It could not be reached; worth another try from this moment on.
+    Unreachable { until: Instant },
+    /// It failed in the middle of a build, and this process only serves that one.
+    Failed,
+}
+
+impl Trouble {
+    /// Why it is not tried now, if it is not.
+    fn excludes(self, now: Instant) -> Option<&'static str> {
+        match self {
+            Trouble::Unreachable { until } => (now < until).then_some("cannot be reached"),
+            Trouble::Failed => Some("has just failed"),
+        }
+    }
+}
+
 /// The machines, and what was found out about them while this process lives.
 #[derive(Debug)]
 pub struct Fleet {
     machines: Vec<Machine>,
-    /// Why a machine is not tried again, in short: the whole reason was told when it was found out.
-    failed: Vec<Option<String>>,
+    troubles: Vec<Option<Trouble>>,
     slots: SlotDirectory,
     identity: Identity,
     timeouts: Timeouts,
@@ -114,7 +138,7 @@ impl Fleet {
         store_dir: StoreDir,
     ) -> Self {
         Fleet {
-            failed: vec![None; machines.len()],
+            troubles: vec![None; machines.len()],
             machines,
             slots,
             identity,
@@ -130,13 +154,14 @@ impl Fleet {
     }
 
     /// Finds the best machine for `demand`, takes one of its slots, and connects. A machine that
-    /// cannot be reached is passed over, here and until this process ends.
+    /// cannot be reached is passed over, here and for the next minute.
     ///
     /// # Errors
     /// When the slots cannot be looked at.
     pub async fn lease(&mut self, demand: &Demand, log: &mut Log) -> Result<Answer, SlotError> {
+        let asked = Instant::now();
         loop {
-            let (index, slot, reason) = match self.choose(demand).await? {
+            let (index, slot, reason) = match self.choose(demand, asked).await? {
                 Ok(chosen) => chosen,
                 Err(answer) => return Ok(answer),
             };
@@ -156,7 +181,8 @@ impl Fleet {
                     let uri = &machine.uri;
                     let message = format!("offload: failed to reach {uri}: {failure}");
                     log.daemon.message(Level::Warning, &message);
-                    self.failed[index] = Some("cannot be reached".to_owned());
+                    let until = Instant::now() + UNREACHABLE_FOR;
+                    self.troubles[index] = Some(Trouble::Unreachable { until });
                 }
             }
         }
@@ -164,20 +190,22 @@ impl Fleet {
 
     /// Gives a machine back that got into trouble; it is not tried again by this process.
     pub async fn give_up(&mut self, lease: Lease) {
-        self.failed[lease.index] = Some("has just failed".to_owned());
+        self.troubles[lease.index] = Some(Trouble::Failed);
         lease.remote.close().await;
     }
 
     async fn choose(
         &self,
         demand: &Demand,
+        asked: Instant,
     ) -> Result<Result<(usize, Slot, String), Answer>, SlotError> {
-        let state = |failed: &Option<String>, used| match failed {
-            Some(reason) => State::Failed(reason.clone()),
-            None => State::Used(used),
+        // As of when the machine was asked for: nobody is tried twice for one question.
+        let state = |trouble: &Option<Trouble>| match trouble.and_then(|t| t.excludes(asked)) {
+            Some(reason) => State::Failed(reason.to_owned()),
+            None => State::Used(0),
         };
         // Slots are only looked at where they could be used.
-        let idle: Vec<_> = self.failed.iter().map(|failed| state(failed, 0)).collect();
+        let idle: Vec<_> = self.troubles.iter().map(state).collect();
         let possible = schedule::rank(&self.machines, &idle, demand);
         let lock = self.slots.lock_choice().await?;
         let mut states = idle;
@@ -241,4 +269,19 @@ fn reason(machine: &Machine, state: &State, candidates: usize) -> String {
         count => format!("best of {count} machines that would do"),
     };
     format!("load {used} of {}, {choice}", machine.max_jobs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unreachable_machine_is_tried_again_and_a_failed_one_is_not() {
+        let now = Instant::now();
+        let until = now + UNREACHABLE_FOR;
+        let unreachable = Trouble::Unreachable { until };
+        assert_eq!(unreachable.excludes(now), Some("cannot be reached"));
+        assert_eq!(unreachable.excludes(until), None);
+        assert_eq!(Trouble::Failed.excludes(until), Some("has just failed"));
+    }
 }

@@ -337,3 +337,98 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Remembers what is written.
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl Memory {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn replies_and_records_are_whole_lines() {
+        let memory = Memory::default();
+        let mut log = DaemonLog::new(memory.clone());
+        log.message(Level::Warning, "two\nlines and a \"quote\"");
+        log.reply("accept", Some("ssh-ng://farm1"));
+        let mut copying = log.start_copying(2, 3 << 20, "local", "ssh-ng://farm1");
+        for (path, pieces) in [("/s/a", 3), ("/s/b", 0)] {
+            log.start_path(&mut copying, path, pieces << 20);
+            for _ in 0..2 * pieces {
+                log.progress(&mut copying, 1 << 19);
+            }
+            log.stop_path(&mut copying);
+        }
+        log.stop_copying(copying);
+        log.reply("decline", None);
+        insta::assert_snapshot!(memory.text());
+    }
+
+    #[test]
+    fn a_machines_messages_find_their_places() {
+        let (daemon, build) = (Memory::default(), Memory::default());
+        let mut log = Log {
+            daemon: DaemonLog::new(daemon.clone()),
+            build: BuildLog::new(build.clone()),
+        };
+        let result = |kind, text: &[u8]| worker_protocol::Log::Result {
+            id: 9,
+            kind,
+            fields: vec![Field::Text(text.into())],
+        };
+        log.forward(result(ResultKind::BUILD_LOG_LINE, b"compiling \xff"));
+        log.forward(result(ResultKind::SET_PHASE, b"check"));
+        log.forward(result(ResultKind::PROGRESS, b""));
+        log.forward(worker_protocol::Log::Next("warning: careful\n".into()));
+        log.forward(worker_protocol::Log::StopActivity { id: 9 });
+        let lines = build.0.lock().unwrap().clone();
+        let phase = "@nix {\"action\":\"setPhase\",\"phase\":\"check\"}\n";
+        assert_eq!(lines, [b"compiling \xff\n", phase.as_bytes()].concat());
+        assert_eq!(
+            daemon.text(),
+            "@nix {\"action\":\"msg\",\"level\":4,\"msg\":\"warning: careful\"}\n"
+        );
+    }
+
+    #[test]
+    fn draining_waits_until_the_daemon_has_read_everything() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let file = |end: OwnedFd| File::from(end);
+        let read_end = file(reader.try_clone().unwrap().into());
+        let mut log = BuildLog::pipe(file(writer.into()), read_end);
+        log.line(&[b'x'; 9999]);
+        let daemon = std::thread::spawn(move || {
+            let mut reader = reader;
+            let mut read = 0;
+            while read < 10_000 {
+                std::thread::sleep(Duration::from_millis(5));
+                read += reader.read(&mut [0; 1000]).unwrap();
+            }
+        });
+        log.drain();
+        let unread = rustix::io::ioctl_fionread(log.unread.as_ref().unwrap());
+        assert_eq!(unread, Ok(0));
+        daemon.join().unwrap();
+    }
+}

@@ -160,3 +160,51 @@ fn outputs(derivation: &Derivation<'_>) -> Option<Vec<JobOutput>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &str = r#"Derive([("dev","/nix/store/zgq4qjbhdn38i0gs0mcd8dmsn0clxqzy-a-dev","",""),("out","/nix/store/mb3qwppfv3dqqhk2qvirzzzind3dqmhp-a","","")],[],[],"x86_64-linux","/bin/sh",[],[])"#;
+    const FLOATING: &str =
+        r#"Derive([("out","","r:sha256","")],[],[],"x86_64-linux","/bin/sh",[],[])"#;
+
+    fn job(text: &str, wanted: &[&str]) -> Result<Job, String> {
+        let path = StoreDir::NIX.parse("/nix/store/4az4k8yz16sqj4xjsw8xk7v1s2wz0y3a-a.drv");
+        let wanted: Vec<_> = wanted.iter().map(|&name| name.to_owned()).collect();
+        let input = StoreDir::NIX.parse("/nix/store/1b9p07z77phvv2hf6gm9f28syp39f1ag-b");
+        let inputs = BTreeSet::from([input.unwrap()]);
+        let limits = Limits::default();
+        Job::new(
+            &StoreDir::NIX,
+            path.unwrap(),
+            text.as_bytes(),
+            inputs,
+            &wanted,
+            limits,
+        )
+        .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn outputs_are_wanted_by_name_or_by_path() {
+        let by_name = job(TWO, &["out"]).unwrap();
+        let by_path = job(TWO, &["/nix/store/mb3qwppfv3dqqhk2qvirzzzind3dqmhp-a"]).unwrap();
+        assert_eq!(by_name, by_path);
+        assert_eq!(by_name.wanted, BTreeSet::from(["out".to_owned()]));
+        assert_eq!(by_name.outputs.len(), 2);
+        assert_eq!(by_name.derivation.input_sources, by_name.inputs);
+        let dev = &by_name.outputs[0];
+        assert_eq!(by_name.output_at(&dev.path), Some(dev));
+    }
+
+    #[test]
+    fn what_cannot_be_built_elsewhere_is_told() {
+        let texts = [
+            job(TWO, &["doc"]),
+            job(FLOATING, &["out"]),
+            job("Derive([", &[]),
+        ];
+        insta::assert_snapshot!(texts.map(Result::unwrap_err).join("\n"));
+    }
+}

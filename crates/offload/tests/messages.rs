@@ -1,7 +1,5 @@
 //! Every text of an error that a person may read and that no other test brings about.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
-
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;

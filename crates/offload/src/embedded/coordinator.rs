@@ -99,10 +99,8 @@ impl Coordinator {
     /// When its files cannot be created.
     pub fn create(folder: &Path, store_dir: StoreDir) -> Result<Self, CoordinatorError> {
         let state = folder.join("state");
-        std::fs::create_dir_all(state.join("db"))?;
         std::fs::create_dir_all(folder.join("store"))?;
-        std::fs::write(state.join("db/schema"), "10")?;
-        rusqlite::Connection::open(state.join("db/db.sqlite"))?.execute_batch(TABLES)?;
+        create_database(&state)?;
         Ok(Coordinator {
             folder: folder.to_owned(),
             database: Database::open(&state, store_dir.clone())?,
@@ -348,6 +346,14 @@ impl Coordinator {
             timeouts: Timeouts::default(),
         }
     }
+}
+
+/// Creates an empty database in the state directory `state`.
+pub(crate) fn create_database(state: &Path) -> Result<(), CoordinatorError> {
+    std::fs::create_dir_all(state.join("db"))?;
+    std::fs::write(state.join("db/schema"), "10")?;
+    rusqlite::Connection::open(state.join("db/db.sqlite"))?.execute_batch(TABLES)?;
+    Ok(())
 }
 
 /// Hands over whole lines.

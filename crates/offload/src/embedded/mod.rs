@@ -10,6 +10,8 @@ mod daemon;
 mod directory_store;
 mod ssh_server;
 
+#[cfg(test)]
+pub(crate) use coordinator::create_database;
 pub use coordinator::{Coordinator, CoordinatorError, Heard, PreparedBuild, Source};
 pub use directory_store::DirectoryStore;
 pub use ssh_server::{Machine, MachineError, Misbehaviour};

@@ -180,6 +180,23 @@ impl Database {
         select.query_map([id], |row| row.get(0))?.collect()
     }
 
+    /// Those of `paths` that are valid.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn valid(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>, DatabaseError> {
+        let mut valid = BTreeSet::new();
+        for path in paths {
+            let row = self
+                .read_row(&self.store_dir.print(path))
+                .map_err(|source| self.failed("look up a path", source))?;
+            if row.is_some() {
+                valid.insert(path.clone());
+            }
+        }
+        Ok(valid)
+    }
+
     /// Registers `paths` as valid, all or none. They may refer to each other, and to what is
     /// valid already. One that is valid already stays as it is.
     ///
@@ -288,22 +305,80 @@ fn insert_reference(
     Ok(true)
 }
 
-/// What valid paths a set of paths has, a convenience over [`Database::path_info`].
-impl Database {
-    /// Those of `paths` that are valid.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn valid(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>, DatabaseError> {
-        let mut valid = BTreeSet::new();
-        for path in paths {
-            let row = self
-                .read_row(&self.store_dir.print(path))
-                .map_err(|source| self.failed("look up a path", source))?;
-            if row.is_some() {
-                valid.insert(path.clone());
-            }
+#[cfg(test)]
+mod tests {
+    use store_path::HashAlgorithm;
+
+    use super::*;
+
+    fn path(name: &str) -> StorePath {
+        let digest = HashAlgorithm::Sha1.hash(name.as_bytes());
+        StorePath::from_parts(digest.digest().try_into().unwrap(), name).unwrap()
+    }
+
+    fn valid(name: &str, references: &[&str]) -> ValidPathInfo {
+        ValidPathInfo {
+            path: path(name),
+            info: PathInfo {
+                deriver: Some(path("some.drv")),
+                nar_hash: NarHash(HashAlgorithm::Sha256.hash(name.as_bytes())),
+                references: references.iter().map(|name| path(name)).collect(),
+                registration_time: 1_700_000_000,
+                nar_size: 120,
+                ultimate: false,
+                signatures: ["key-1:AAAA", "key-2:BBBB"]
+                    .into_iter()
+                    .map(Text::from)
+                    .collect(),
+                content_address: None,
+            },
         }
-        Ok(valid)
+    }
+
+    fn open() -> (tempfile::TempDir, Database) {
+        let state = tempfile::tempdir().unwrap();
+        crate::embedded::create_database(state.path()).unwrap();
+        let database = Database::open(state.path(), StoreDir::NIX).unwrap();
+        (state, database)
+    }
+
+    #[test]
+    fn what_is_registered_is_known_with_all_of_it() {
+        let (_state, mut database) = open();
+        // Two that refer to each other and to themselves, as the outputs of one build may.
+        let mut out = valid("out", &["out", "dev"]);
+        out.info.content_address = Some(
+            "fixed:r:sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s"
+                .parse()
+                .unwrap(),
+        );
+        let mut dev = valid("dev", &["out"]);
+        (dev.info.deriver, dev.info.signatures) = (None, BTreeSet::new());
+        database.register(&[out.clone(), dev.clone()]).unwrap();
+        assert_eq!(
+            database.path_info(&out.path).unwrap(),
+            Some(out.info.clone())
+        );
+        assert_eq!(database.path_info(&dev.path).unwrap(), Some(dev.info));
+        assert_eq!(database.path_info(&path("none")).unwrap(), None);
+        let asked = ["out", "none"].map(path).into();
+        assert_eq!(database.valid(&asked).unwrap(), [path("out")].into());
+
+        // One that is valid already stays as it is.
+        let mut again = out.clone();
+        again.info.nar_size += 1;
+        database.register(&[again]).unwrap();
+        assert_eq!(database.path_info(&out.path).unwrap(), Some(out.info));
+    }
+
+    #[test]
+    fn all_or_none() {
+        let (_state, mut database) = open();
+        let error = database
+            .register(&[valid("a", &[]), valid("b", &["a", "missing"])])
+            .unwrap_err();
+        assert!(matches!(error, DatabaseError::Reference { .. }), "{error}");
+        assert_eq!(database.path_info(&path("a")).unwrap(), None);
+        database.register(&[valid("a", &[])]).unwrap();
     }
 }

@@ -117,11 +117,10 @@ async fn converse<R: AsyncRead + Unpin>(
     log: &mut Log,
     surroundings: &Surroundings,
 ) -> Result<ExitCode, ServeError> {
-    let settings = match requests.next().await? {
-        None => return Ok(ExitCode::Done),
-        Some(Event::Settings(settings)) => Settings::from(settings),
-        Some(_) => return Err(ServeError::OutOfTurn),
+    let Some(Event::Settings(settings)) = requests.next().await? else {
+        return Err(ServeError::OutOfTurn);
     };
+    let settings = Settings::from(settings);
     let limits = Limits {
         silence: settings.max_silent_time()?,
         time: settings.timeout()?,

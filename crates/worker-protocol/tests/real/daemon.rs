@@ -45,7 +45,8 @@ impl Daemon {
     /// variable `WORKER_PROTOCOL_ROOTS` names (made by `debootstrap`, with nix-bin installed in them).
     pub(crate) fn all() -> Vec<Daemon> {
         if !is_root() {
-            eprintln!("LEFT OUT: only root can make a nix-daemon open a store itself");
+            let reason = Err("only root can make a nix-daemon open a store itself");
+            testbed::runs_here("conversations with real nix-daemons", reason);
             return Vec::new();
         }
         let mut daemons = Vec::new();
@@ -56,7 +57,8 @@ impl Daemon {
         {
             daemons.push(Daemon::here());
         } else {
-            eprintln!("LEFT OUT: this machine has no nix-daemon");
+            let reason = Err("this machine has no nix-daemon");
+            testbed::runs_here("conversations with real nix-daemons", reason);
         }
         daemons.extend(roots("usr/bin/nix-daemon").into_iter().map(Daemon::within));
         daemons
@@ -154,7 +156,7 @@ impl GuixDaemon {
     pub(crate) async fn all() -> Vec<GuixDaemon> {
         let mut daemons = Vec::new();
         if !is_root() {
-            eprintln!("LEFT OUT: only root can run a guix-daemon");
+            eprintln!("not asked for: only root can run a guix-daemon");
             return daemons;
         }
         for root in roots("usr/bin/guix-daemon") {
@@ -246,7 +248,7 @@ fn is_root() -> bool {
 
 fn roots(program: &str) -> Vec<PathBuf> {
     let Some(directory) = std::env::var_os("WORKER_PROTOCOL_ROOTS") else {
-        eprintln!("LEFT OUT: other daemons, as WORKER_PROTOCOL_ROOTS is not set");
+        eprintln!("not asked for: other daemons, as WORKER_PROTOCOL_ROOTS is not set");
         return Vec::new();
     };
     let entries = std::fs::read_dir(directory).expect("WORKER_PROTOCOL_ROOTS is a directory");

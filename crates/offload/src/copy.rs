@@ -7,25 +7,30 @@ use nar::Dump;
 use store_path::{ContentAddress, StorePath};
 use tokio::time::Instant;
 use worker_protocol::client::{MultipleUpload, NarUpload, Ticket};
-use worker_protocol::operation::{AddMultipleToStore, AddToStoreNar, NarFromPath};
-use worker_protocol::{Error, ValidPathInfo};
+use worker_protocol::operation::{AddMultipleToStore, AddToStoreNar};
+use worker_protocol::{Error, ValidPathInfo, Version};
 
 use crate::failure::{Failure, RemoteFailure};
 use crate::local::NixStore;
 use crate::log::{Copying, Log};
-use crate::remote::{Reader, Remote, Writer, unless_silent};
+use crate::remote::{
+    Conversation, OutputClaim, Reader, Remote, Serve, Worker, Writer, reply, unless_silent,
+};
 
 /// Bytes read from an input and sent at a time.
 const CHUNK: usize = 256 << 10;
-/// How long a machine may take in nothing, or send nothing.
+/// How long a machine may take in nothing.
 const STALL: std::time::Duration = std::time::Duration::from_secs(600);
+/// What is being done while inputs are sent, for messages.
+const SENDING: &str = "copy inputs to the machine";
 
 /// What is claimed of an upload's end: the replies that say that the daemon has everything.
 #[derive(Debug)]
 pub(crate) enum Sent {
     Nothing,
     Together(Ticket<AddMultipleToStore>),
-    OneByOne,
+    /// So many replies of the serve protocol.
+    ByServe(usize),
 }
 
 /// Sends `missing` to the machine. The reply is not waited for where the protocol allows, so that
@@ -45,16 +50,17 @@ pub(crate) async fn send(
     let mut copying = log
         .daemon
         .start_copying(paths.len() as u64, size, "local", &uri);
-    let together = remote
-        .client
-        .version()
-        .is_some_and(worker_protocol::Version::has_add_multiple_to_store);
-    let sent = if together {
-        let ticket = send_together(remote, store, &paths, &mut copying, log).await;
-        ticket.map(Sent::Together)
-    } else {
-        let all = send_one_by_one(remote, store, &paths, &mut copying, log).await;
-        all.map(|()| Sent::OneByOne)
+    let sent = match &mut remote.conversation {
+        Conversation::Serve(serve) => send_by_serve(serve, store, &paths, &mut copying, log).await,
+        Conversation::Worker(client) => {
+            let together = client
+                .version()
+                .is_some_and(Version::has_add_multiple_to_store);
+            match together {
+                true => send_together(client, store, &paths, &mut copying, log).await,
+                false => send_one_by_one(client, store, &paths, &mut copying, log).await,
+            }
+        }
     };
     log.daemon.stop_copying(copying);
     sent
@@ -62,13 +68,20 @@ pub(crate) async fn send(
 
 /// Waits until the machine has taken in what was sent.
 pub(crate) async fn confirm(remote: &mut Remote, sent: Sent, log: &mut Log) -> Result<(), Failure> {
-    match sent {
-        Sent::Nothing | Sent::OneByOne => Ok(()),
-        Sent::Together(ticket) => remote
-            .reply(ticket, log)
-            .await
-            .map_err(|error| error.during("copy inputs to the machine")),
+    match (sent, &mut remote.conversation) {
+        (Sent::Together(ticket), Conversation::Worker(client)) => {
+            let taken = reply(client, ticket, log).await;
+            taken.map_err(|error| error.during(SENDING))?;
+        }
+        (Sent::ByServe(count), Conversation::Serve(serve)) => {
+            for _ in 0..count {
+                let taken = serve.added(log).await;
+                taken.map_err(|error| error.during(SENDING))?;
+            }
+        }
+        _ => {}
     }
+    Ok(())
 }
 
 /// References before what refers to them: a daemon registers one path after the other.
@@ -107,74 +120,72 @@ fn in_order(
 }
 
 async fn send_together(
-    remote: &mut Remote,
+    client: &mut Worker,
     store: &NixStore,
     paths: &[ValidPathInfo],
     copying: &mut Copying,
     log: &mut Log,
-) -> Result<Ticket<AddMultipleToStore>, Failure> {
+) -> Result<Sent, Failure> {
     let operation = AddMultipleToStore {
         repair: false,
         dont_check_signatures: true,
     };
-    let failed = |error: Error| RemoteFailure::from(error).during("copy inputs to the machine");
-    let mut upload = remote
-        .client
+    let failed = |error: Error| RemoteFailure::from(error).during(SENDING);
+    let mut upload = client
         .upload_multiple(&operation, paths.len() as u64)
         .await
         .map_err(failed)?;
     for path in paths {
-        log.daemon.start_path(
-            copying,
-            &store.store_dir().print(&path.path),
-            path.info.nar_size,
-        );
         upload.path(path).map_err(failed)?;
-        let dump = Dump::new(store.real_path(&path.path))?;
-        send_archive(dump, &mut upload, copying, log).await?;
-        log.daemon.stop_path(copying);
+        send_archive(path, store, &mut upload, copying, log).await?;
     }
-    upload
-        .finish(&mut |message| log.forward(message))
-        .await
-        .map_err(failed)
+    let ticket = upload.finish(&mut |message| log.forward(message)).await;
+    Ok(Sent::Together(ticket.map_err(failed)?))
 }
 
 /// For daemons before 1.32 (nix 2.3.7), which take one path per request and ask for its data.
 async fn send_one_by_one(
-    remote: &mut Remote,
+    client: &mut Worker,
     store: &NixStore,
     paths: &[ValidPathInfo],
     copying: &mut Copying,
     log: &mut Log,
-) -> Result<(), Failure> {
-    let failed = |error: Error| RemoteFailure::from(error).during("copy inputs to the machine");
+) -> Result<Sent, Failure> {
+    let failed = |error: Error| RemoteFailure::from(error).during(SENDING);
     for path in paths {
-        log.daemon.start_path(
-            copying,
-            &store.store_dir().print(&path.path),
-            path.info.nar_size,
-        );
         let operation = AddToStoreNar {
             path: path.clone(),
             repair: false,
             dont_check_signatures: true,
         };
-        let mut upload = remote.client.upload(&operation).await.map_err(failed)?;
-        let dump = Dump::new(store.real_path(&path.path))?;
-        send_archive(dump, &mut upload, copying, log).await?;
+        let mut upload = client.upload(&operation).await.map_err(failed)?;
+        send_archive(path, store, &mut upload, copying, log).await?;
         let ticket = upload
             .finish(&mut |message| log.forward(message))
             .await
             .map_err(failed)?;
-        let taken = remote.reply(ticket, log).await;
-        taken.map_err(|error| error.during("copy inputs to the machine"))?;
-        log.daemon.stop_path(copying);
+        let taken = reply(client, ticket, log).await;
+        taken.map_err(|error| error.during(SENDING))?;
     }
-    Ok(())
+    Ok(Sent::Nothing)
 }
 
-/// Either kind of upload.
+async fn send_by_serve(
+    serve: &mut Serve,
+    store: &NixStore,
+    paths: &[ValidPathInfo],
+    copying: &mut Copying,
+    log: &mut Log,
+) -> Result<Sent, Failure> {
+    for path in paths {
+        let announced = serve.add(path.clone()).await;
+        announced.map_err(|error| error.during(SENDING))?;
+        send_archive(path, store, serve, copying, log).await?;
+    }
+    Ok(Sent::ByServe(paths.len()))
+}
+
+/// Any kind of upload.
 trait Upload {
     async fn write(&mut self, data: &[u8], log: &mut Log) -> Result<(), RemoteFailure>;
 }
@@ -195,31 +206,44 @@ impl Upload for NarUpload<'_, Reader, Writer, AddToStoreNar> {
     }
 }
 
+impl Upload for Serve {
+    async fn write(&mut self, data: &[u8], _: &mut Log) -> Result<(), RemoteFailure> {
+        let heard = Cell::new(Instant::now());
+        unless_silent(STALL, &heard, self.data(data)).await
+    }
+}
+
 async fn send_archive(
-    mut dump: Dump,
+    path: &ValidPathInfo,
+    store: &NixStore,
     upload: &mut impl Upload,
     copying: &mut Copying,
     log: &mut Log,
 ) -> Result<(), Failure> {
+    let name = store.store_dir().print(&path.path);
+    log.daemon.start_path(copying, &name, path.info.nar_size);
+    let mut dump = Dump::new(store.real_path(&path.path))?;
     let mut buffer = vec![0; CHUNK];
     loop {
         let length = dump.fill(&mut buffer)?;
         if length == 0 {
+            log.daemon.stop_path(copying);
             return Ok(());
         }
         let written = upload.write(&buffer[..length], log).await;
-        written.map_err(|error| error.during("copy inputs to the machine"))?;
+        written.map_err(|error| error.during(SENDING))?;
         log.daemon.progress(copying, length as u64);
     }
 }
 
-/// Receives the archive of an output whose request is `ticket`, straight into its final place.
+/// Receives the archive of an output that was asked for, straight into its final place. Its content
+/// must have `address`, if there is one.
 pub(crate) async fn receive(
     remote: &mut Remote,
     store: &NixStore,
-    ticket: Ticket<NarFromPath>,
+    claim: OutputClaim,
     promised: ValidPathInfo,
-    fixed: Option<ContentAddress>,
+    address: Option<ContentAddress>,
     copying: &mut Copying,
     log: &mut Log,
 ) -> Result<ValidPathInfo, Failure> {
@@ -227,19 +251,13 @@ pub(crate) async fn receive(
     let path = store.store_dir().print(&promised.path);
     log.daemon
         .start_path(copying, &path, promised.info.nar_size);
-    remote
-        .reply(ticket, log)
-        .await
-        .map_err(|error| error.during(action))?;
-    let mut import = store.import(promised, fixed)?;
+    let opened = remote.open_archive(claim, log).await;
+    opened.map_err(|error| error.during(action))?;
+    let mut import = store.import(promised, address)?;
     loop {
-        let chunk = tokio::time::timeout(STALL, remote.client.raw_chunk()).await;
-        let chunk = match chunk {
-            Ok(chunk) => chunk.map_err(RemoteFailure::from),
-            Err(_) => Err(RemoteFailure::Silent(STALL)),
-        };
+        let chunk = remote.archive_chunk().await;
         let written = import.write(chunk.map_err(|error| error.during(action))?)?;
-        remote.client.consume(written.consumed);
+        remote.consume(written.consumed);
         log.daemon.progress(copying, written.consumed as u64);
         if written.finished {
             log.daemon.stop_path(copying);

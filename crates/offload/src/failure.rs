@@ -36,6 +36,22 @@ pub enum Failure {
         /// What it refers to.
         reference: String,
     },
+    /// A floating output does not lie where its content address says.
+    #[error("output {output} does not follow from its content address, {address}")]
+    Address {
+        /// The output.
+        output: String,
+        /// What the machine says, or `none`.
+        address: String,
+    },
+    /// The machine's realisation is one of another derivation.
+    #[error("the machine has realised something else than output {output} of {path}")]
+    Realisation {
+        /// The derivation.
+        path: String,
+        /// The output's name.
+        output: String,
+    },
     /// The machine says that it has built, and has no such output.
     #[error("the machine has built, but its store lacks the output {0}")]
     MissingOutput(String),
@@ -116,6 +132,8 @@ impl Failure {
             | Failure::Remote { .. }
             | Failure::Import(_)
             | Failure::Reference { .. }
+            | Failure::Address { .. }
+            | Failure::Realisation { .. }
             | Failure::MissingOutput(_) => Consequence::TryAnother,
             Failure::Build { status, .. } => match status {
                 BuildStatus::PermanentFailure

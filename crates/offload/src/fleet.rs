@@ -6,10 +6,11 @@ use std::time::Duration;
 use store_path::StoreDir;
 use tokio::time::Instant;
 
+use crate::health::{self, Health};
 use crate::link::{Credentials, HostKeys, SshTarget, Timeouts};
 use crate::log::{Level, Log};
 use crate::machines::Machine;
-use crate::remote::Remote;
+use crate::remote::{Question, Remote};
 use crate::schedule::{self, Demand, Reason, State};
 use crate::slots::{Slot, SlotDirectory, SlotError};
 
@@ -67,11 +68,14 @@ impl Trouble {
     }
 }
 
-/// The machines, and what was found out about them while this process lives.
+/// The machines, and what was found out about them.
 #[derive(Debug)]
 pub struct Fleet {
     machines: Vec<Machine>,
+    /// While this process lives.
     troubles: Vec<Option<Trouble>>,
+    /// By this process or another.
+    health: Health,
     slots: SlotDirectory,
     identity: Identity,
     timeouts: Timeouts,
@@ -133,6 +137,7 @@ impl Fleet {
     pub fn new(
         machines: Vec<Machine>,
         slots: SlotDirectory,
+        health: Health,
         identity: Identity,
         timeouts: Timeouts,
         store_dir: StoreDir,
@@ -141,6 +146,7 @@ impl Fleet {
             troubles: vec![None; machines.len()],
             machines,
             slots,
+            health,
             identity,
             timeouts,
             store_dir,
@@ -153,12 +159,18 @@ impl Fleet {
         self.machines.is_empty()
     }
 
-    /// Finds the best machine for `demand`, takes one of its slots, and connects. A machine that
-    /// cannot be reached is passed over, here and for the next minute.
+    /// Finds the best machine for `demand`, takes one of its slots, connects, and asks the question
+    /// that `foresee` gives. A machine that cannot be reached is passed over, here and for a while;
+    /// one that another process could not reach is tried only if no other would do.
     ///
     /// # Errors
     /// When the slots cannot be looked at.
-    pub async fn lease(&mut self, demand: &Demand, log: &mut Log) -> Result<Answer, SlotError> {
+    pub async fn lease(
+        &mut self,
+        demand: &Demand,
+        foresee: impl Fn() -> Question,
+        log: &mut Log,
+    ) -> Result<Answer, SlotError> {
         let asked = Instant::now();
         loop {
             let (index, slot, reason) = match self.choose(demand, asked).await? {
@@ -166,9 +178,15 @@ impl Fleet {
                 Err(answer) => return Ok(answer),
             };
             let machine = &self.machines[index];
+            let known = self.health.of(machine);
             let target = self.target(machine);
-            match Remote::connect(machine, &target, self.store_dir.clone(), log).await {
+            let store_dir = self.store_dir.clone();
+            let connecting =
+                Remote::connect(machine, &target, store_dir, &known, &foresee(), log).await;
+            match connecting {
                 Ok(remote) => {
+                    let (way, protocol) = (remote.way(), remote.protocol());
+                    self.health.reached(machine, way, protocol);
                     return Ok(Answer::Leased(Box::new(Lease {
                         machine: machine.clone(),
                         remote,
@@ -181,6 +199,7 @@ impl Fleet {
                     let uri = &machine.uri;
                     let message = format!("offload: failed to reach {uri}: {failure}");
                     log.daemon.message(Level::Warning, &message);
+                    self.health.failed(machine, &failure.to_string());
                     let until = Instant::now() + UNREACHABLE_FOR;
                     self.troubles[index] = Some(Trouble::Unreachable { until });
                 }
@@ -195,20 +214,47 @@ impl Fleet {
     }
 
     async fn choose(
-        &self,
+        &mut self,
         demand: &Demand,
         asked: Instant,
     ) -> Result<Result<(usize, Slot, String), Answer>, SlotError> {
-        // As of when the machine was asked for: nobody is tried twice for one question.
+        let own = self.states(asked);
+        let mut remembered = own.clone();
+        let now = health::now();
+        for (machine, state) in self.machines.iter().zip(&mut remembered) {
+            let outage = self.health.of(machine).outage;
+            if *state == State::Used(0)
+                && let Some(outage) = outage.filter(|outage| outage.lasts(now))
+            {
+                let ago = now.saturating_sub(outage.last);
+                *state = State::Failed(format!("could not be reached {ago} s ago"));
+            }
+        }
+        match self.choose_from(remembered.clone(), demand).await? {
+            // Whom nobody could reach a while ago is better than nobody.
+            Err(Answer::None(_)) if remembered != own => self.choose_from(own, demand).await,
+            choice => Ok(choice),
+        }
+    }
+
+    /// What this process found out, as of when the machine was asked for: nobody is tried twice for
+    /// one question.
+    fn states(&self, asked: Instant) -> Vec<State> {
         let state = |trouble: &Option<Trouble>| match trouble.and_then(|t| t.excludes(asked)) {
             Some(reason) => State::Failed(reason.to_owned()),
             None => State::Used(0),
         };
+        self.troubles.iter().map(state).collect()
+    }
+
+    async fn choose_from(
+        &self,
+        mut states: Vec<State>,
+        demand: &Demand,
+    ) -> Result<Result<(usize, Slot, String), Answer>, SlotError> {
         // Slots are only looked at where they could be used.
-        let idle: Vec<_> = self.troubles.iter().map(state).collect();
-        let possible = schedule::rank(&self.machines, &idle, demand);
+        let possible = schedule::rank(&self.machines, &states, demand);
         let lock = self.slots.lock_choice().await?;
-        let mut states = idle;
         let mut free: Vec<Option<Slot>> = self.machines.iter().map(|_| None).collect();
         for &index in &possible.candidates {
             let occupancy = self.slots.occupancy(&self.machines[index], &lock)?;

@@ -1,11 +1,12 @@
 //! One build as the core takes it: nothing in it says who asked for it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use derivation::{Derivation, Kind};
-use store_path::{ContentAddress, StoreDir, StorePath};
-use worker_protocol::BasicDerivation;
+use derivation::{Derivation, Kind, Output};
+use store_path::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir, StorePath};
+use worker_protocol::{BasicDerivation, DrvOutput};
 
 /// A build.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,8 +21,8 @@ pub struct Job {
     pub outputs: Vec<JobOutput>,
     /// Names of those outputs that are wanted.
     pub wanted: BTreeSet<String>,
-    /// How long it may take.
-    pub limits: Limits,
+    /// How it is to be built.
+    pub options: BuildOptions,
 }
 
 /// One output of a [`Job`].
@@ -29,19 +30,41 @@ pub struct Job {
 pub struct JobOutput {
     /// `out`.
     pub name: String,
-    /// Where it will lie.
-    pub path: StorePath,
-    /// What its content must be, where the derivation says so.
-    pub fixed: Option<ContentAddress>,
+    /// Where it will lie, unless that follows from its content.
+    pub path: Option<StorePath>,
+    /// What its content must be.
+    pub content: Content,
 }
 
-/// How long a build may take. `None` is for ever.
+/// What is known of an output's content before it is built.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// Nothing.
+    Any,
+    /// All: it is fixed.
+    Fixed(ContentAddress),
+    /// How its path follows from it; this identifies the output where realisations are kept.
+    Floating {
+        /// What is hashed.
+        method: ContentAddressMethod,
+        /// With what.
+        algorithm: HashAlgorithm,
+        /// The output's identity: the derivation's hash modulo, and its name.
+        id: DrvOutput,
+    },
+}
+
+/// How a build is to be done, as the daemon that asks for it says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Without printing anything.
+pub struct BuildOptions {
+    /// How long it may print nothing. `None` is for ever.
     pub silence: Option<Duration>,
-    /// Altogether.
+    /// How long it may take altogether. `None` is for ever.
     pub time: Option<Duration>,
+    /// How many bytes it may print; 0 is without a limit.
+    pub log_size: u64,
+    /// Whether the build directory is kept when it fails.
+    pub keep_failed: bool,
     /// Whether the machine may fetch inputs from its own substituters.
     pub use_substitutes: bool,
 }
@@ -57,11 +80,9 @@ pub enum JobError {
         /// What is wrong, and where.
         error: derivation::Error,
     },
-    /// Its outputs' paths are not known before they are built.
-    #[error(
-        "derivation has outputs whose paths are not known before they are built, which is not yet offloaded: {0}"
-    )]
-    UnknownOutputs(String),
+    /// It is of a kind that is built where it is asked for.
+    #[error("derivation {0} is impure, dynamic or not resolved yet, and not offloaded")]
+    Kind(String),
     /// An output is wanted that it does not have.
     #[error("derivation {path} has no output {wanted:?}")]
     NoSuchOutput {
@@ -88,39 +109,59 @@ pub(crate) fn parse_path(store_dir: &StoreDir, text: &str) -> Result<StorePath, 
     })
 }
 
+/// Parses the text of the `.drv` file at `path`.
+///
+/// # Errors
+/// When it does not parse, or is of a kind that is not offloaded.
+pub fn parse_derivation(
+    store_dir: &StoreDir,
+    path: &StorePath,
+    text: &[u8],
+) -> Result<Derivation<'static>, JobError> {
+    let derivation = Derivation::parse(store_dir, text).map_err(|error| JobError::Derivation {
+        path: store_dir.print(path),
+        error,
+    })?;
+    let kind = derivation.kind();
+    let known = matches!(
+        kind,
+        Ok(Kind::InputAddressed | Kind::Fixed | Kind::Floating)
+    );
+    // With inputs whose paths are unknown there is nothing to copy; a daemon resolves them first.
+    if !known || derivation.has_dynamic_inputs() {
+        return Err(JobError::Kind(store_dir.print(path)));
+    }
+    Ok(derivation.into_owned())
+}
+
 impl Job {
-    /// A job from the text of the `.drv` file at `path`, the closure of its inputs, and what is
-    /// wanted: output names, or output paths (which nix 2.3.7 gives).
+    /// A job from the derivation at `path`, the closure of its inputs, and what is wanted: output
+    /// names, or output paths (which nix 2.3.7 gives).
     ///
     /// # Errors
-    /// When the derivation does not parse, is of a kind that is not offloaded, or lacks a wanted
-    /// output.
+    /// When it lacks a wanted output.
     pub fn new(
         store_dir: &StoreDir,
         path: StorePath,
-        text: &[u8],
+        derivation: Derivation<'_>,
         inputs: BTreeSet<StorePath>,
         wanted: &[String],
-        limits: Limits,
+        options: BuildOptions,
     ) -> Result<Self, JobError> {
-        let full = || store_dir.print(&path);
-        let derivation =
-            Derivation::parse(store_dir, text).map_err(|error| JobError::Derivation {
-                path: full(),
-                error,
-            })?;
-        let outputs = outputs(&derivation).ok_or_else(|| JobError::UnknownOutputs(full()))?;
+        let outputs = outputs(store_dir, &path, &derivation)?;
         let wanted = wanted
             .iter()
             .map(|wanted| {
+                let is_it = |output: &&JobOutput| {
+                    let path = output.path.as_ref().map(|path| store_dir.print(path));
+                    output.name == *wanted || path.as_ref() == Some(wanted)
+                };
                 outputs
                     .iter()
-                    .find(|output| {
-                        output.name == *wanted || store_dir.print(&output.path) == *wanted
-                    })
+                    .find(is_it)
                     .map(|output| output.name.clone())
                     .ok_or_else(|| JobError::NoSuchOutput {
-                        path: full(),
+                        path: store_dir.print(&path),
                         wanted: wanted.clone(),
                     })
             })
@@ -131,34 +172,68 @@ impl Job {
             inputs,
             outputs,
             wanted,
-            limits,
+            options,
         })
     }
 
-    /// The output at `path`, if it is one of this build's.
+    /// Whether the outputs' paths follow from their contents.
     #[must_use]
-    pub fn output_at(&self, path: &StorePath) -> Option<&JobOutput> {
-        self.outputs.iter().find(|output| output.path == *path)
+    pub fn is_floating(&self) -> bool {
+        self.outputs.iter().any(|output| output.path.is_none())
     }
 }
 
-/// All outputs, if all of their paths are known.
-fn outputs(derivation: &Derivation<'_>) -> Option<Vec<JobOutput>> {
-    if !matches!(derivation.kind(), Ok(Kind::InputAddressed | Kind::Fixed)) {
-        return None;
-    }
-    let fixed = derivation.fixed_output().map(|fixed| fixed.address);
-    derivation
-        .outputs
-        .iter()
-        .map(|(name, output)| {
-            Some(JobOutput {
-                name: name.to_string(),
-                path: output.path()?.to_owned(),
-                fixed,
-            })
+fn outputs(
+    store_dir: &StoreDir,
+    path: &StorePath,
+    derivation: &Derivation<'_>,
+) -> Result<Vec<JobOutput>, JobError> {
+    let outputs = derivation.outputs.iter().map(|(name, output)| {
+        let content = match output {
+            Output::InputAddressed { .. } => Content::Any,
+            Output::Fixed { address, .. } => Content::Fixed(*address),
+            Output::Floating { method, algorithm } => Content::Floating {
+                method: *method,
+                algorithm: *algorithm,
+                id: DrvOutput {
+                    derivation_hash: floating_hash(store_dir, derivation),
+                    output: name.to_string(),
+                },
+            },
+            Output::Deferred | Output::Impure { .. } => {
+                return Err(JobError::Kind(store_dir.print(path)));
+            }
+        };
+        Ok(JobOutput {
+            name: name.to_string(),
+            path: output.path().map(|path| path.to_owned()),
+            content,
         })
-        .collect()
+    });
+    outputs.collect()
+}
+
+/// The hash by which a floating derivation's outputs are known: that of its text, with the variables
+/// empty that are named like outputs. A daemon offers it with its inputs resolved, so that no input
+/// derivation is left that would have to be replaced.
+fn floating_hash(store_dir: &StoreDir, derivation: &Derivation<'_>) -> Hash {
+    let environment = derivation.environment.iter().map(|(name, value)| {
+        let is_output = derivation
+            .outputs
+            .keys()
+            .any(|output| output.as_bytes() == &**name);
+        let value = if is_output {
+            Cow::Borrowed(&b""[..])
+        } else {
+            value.clone()
+        };
+        (name.clone(), value)
+    });
+    let masked = Derivation {
+        environment: environment.collect(),
+        ..derivation.clone()
+    };
+    HashAlgorithm::Sha256.hash(&masked.print(store_dir))
 }
 
 #[cfg(test)]
@@ -166,24 +241,22 @@ mod tests {
     use super::*;
 
     const TWO: &str = r#"Derive([("dev","/nix/store/zgq4qjbhdn38i0gs0mcd8dmsn0clxqzy-a-dev","",""),("out","/nix/store/mb3qwppfv3dqqhk2qvirzzzind3dqmhp-a","","")],[],[],"x86_64-linux","/bin/sh",[],[])"#;
-    const FLOATING: &str =
-        r#"Derive([("out","","r:sha256","")],[],[],"x86_64-linux","/bin/sh",[],[])"#;
+    const FLOATING: &str = r#"Derive([("out","","r:sha256","")],[],[],"x86_64-linux","/bin/sh",[],[("out","/1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9")])"#;
+    const IMPURE: &str =
+        r#"Derive([("out","","r:sha256","impure")],[],[],"x86_64-linux","/bin/sh",[],[])"#;
 
     fn job(text: &str, wanted: &[&str]) -> Result<Job, String> {
         let path = StoreDir::NIX.parse("/nix/store/4az4k8yz16sqj4xjsw8xk7v1s2wz0y3a-a.drv");
         let wanted: Vec<_> = wanted.iter().map(|&name| name.to_owned()).collect();
         let input = StoreDir::NIX.parse("/nix/store/1b9p07z77phvv2hf6gm9f28syp39f1ag-b");
         let inputs = BTreeSet::from([input.unwrap()]);
-        let limits = Limits::default();
-        Job::new(
-            &StoreDir::NIX,
-            path.unwrap(),
-            text.as_bytes(),
-            inputs,
-            &wanted,
-            limits,
-        )
-        .map_err(|error| error.to_string())
+        let (dir, path) = (&StoreDir::NIX, path.unwrap());
+        parse_derivation(dir, &path, text.as_bytes())
+            .and_then(|derivation| {
+                let options = BuildOptions::default();
+                Job::new(dir, path, derivation, inputs, &wanted, options)
+            })
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -194,15 +267,33 @@ mod tests {
         assert_eq!(by_name.wanted, BTreeSet::from(["out".to_owned()]));
         assert_eq!(by_name.outputs.len(), 2);
         assert_eq!(by_name.derivation.input_sources, by_name.inputs);
-        let dev = &by_name.outputs[0];
-        assert_eq!(by_name.output_at(&dev.path), Some(dev));
+    }
+
+    #[test]
+    fn a_floating_output_is_known_by_a_hash() {
+        let floating = job(FLOATING, &["out"]).unwrap();
+        assert!(floating.is_floating());
+        let [
+            JobOutput {
+                path: None,
+                content: Content::Floating { id, .. },
+                ..
+            },
+        ] = floating.outputs.as_slice()
+        else {
+            panic!("{floating:?}")
+        };
+        // The variable named like the output is blank.
+        let text =
+            br#"Derive([("out","","r:sha256","")],[],[],"x86_64-linux","/bin/sh",[],[("out","")])"#;
+        assert_eq!(id.derivation_hash, HashAlgorithm::Sha256.hash(text));
     }
 
     #[test]
     fn what_cannot_be_built_elsewhere_is_told() {
         let texts = [
             job(TWO, &["doc"]),
-            job(FLOATING, &["out"]),
+            job(IMPURE, &["out"]),
             job("Derive([", &[]),
         ];
         insta::assert_snapshot!(texts.map(Result::unwrap_err).join("\n"));

@@ -8,6 +8,7 @@ mod copy;
 pub mod embedded;
 pub mod failure;
 pub mod fleet;
+pub mod health;
 pub mod hook;
 pub mod job;
 pub mod link;

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use serde::Serialize;
 use worker_protocol::log::{Field, ResultKind};
 
@@ -280,6 +281,11 @@ impl BuildLog {
         let _ = self.stream.write_all(&whole);
     }
 
+    /// Some bytes of the log as they are.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
     /// The build entered a phase.
     pub fn phase(&mut self, phase: &str) {
         let json = serde_json::json!({ "action": "setPhase", "phase": phase });
@@ -305,6 +311,21 @@ impl BuildLog {
     }
 }
 
+/// What a machine says while it works.
+#[derive(Debug, Clone)]
+pub enum Said {
+    /// In the worker protocol.
+    Message(worker_protocol::Log),
+    /// On standard error, where the serve protocol is spoken: the build's log as it is.
+    Raw(Bytes),
+}
+
+impl From<worker_protocol::Log> for Said {
+    fn from(message: worker_protocol::Log) -> Self {
+        Said::Message(message)
+    }
+}
+
 /// Where lines go while a build runs: both streams at once.
 #[derive(Debug)]
 pub struct Log {
@@ -317,7 +338,11 @@ pub struct Log {
 impl Log {
     /// Passes on what a machine's daemon says while it works: lines and phases of the build to the
     /// build's log, other messages to the person who asked for details.
-    pub fn forward(&mut self, message: worker_protocol::Log) {
+    pub fn forward(&mut self, said: impl Into<Said>) {
+        let message = match said.into() {
+            Said::Message(message) => message,
+            Said::Raw(bytes) => return self.build.raw(&bytes),
+        };
         match message {
             worker_protocol::Log::Next(text) => {
                 let text = text.to_string_lossy();

@@ -76,7 +76,7 @@ fn failures() {
             what: "printed nothing",
             seconds: 60,
         },
-        Failure::Job(JobError::UnknownOutputs("/nix/store/x.drv".to_owned())),
+        Failure::Job(JobError::Kind("/nix/store/x.drv".to_owned())),
         Failure::Import(ImportError::Leftover {
             path: file(),
             source: refused(),

@@ -20,6 +20,7 @@ mod adapter;
 mod command;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 
 use store_path::StoreDir;
@@ -41,6 +42,12 @@ pub const NEWEST: ServeVersion = ServeVersion(7);
 /// Version 2.x of this protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServeVersion(pub u8);
+
+impl fmt::Display for ServeVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "2.{}", self.0)
+    }
+}
 
 impl ServeVersion {
     /// Whether build results name the outputs that were built.
@@ -143,6 +150,13 @@ impl Session {
     /// Says that `count` bytes were put into [`Session::space`].
     pub fn received(&mut self, count: usize) {
         self.incoming.filled(count);
+    }
+
+    /// Forgets what came and was not read.
+    #[cfg(feature = "tokio")]
+    fn discard(&mut self) {
+        let length = self.incoming.len();
+        self.incoming.consume(length);
     }
 
     /// How many bytes came that no reply was made of yet.

@@ -218,19 +218,22 @@ impl Coordinator {
         let mut restore = restore_at(&self.folder.join("store"), path.base_name())?;
         restore.write(&archive).map_err(io::Error::other)?;
         restore.finish().map_err(io::Error::other)?;
-        self.database.register(&[ValidPathInfo {
-            path: path.clone(),
-            info: PathInfo {
-                deriver: None,
-                nar_hash: NarHash(Hash::sha256(fingerprint.sha256)),
-                references: references.clone(),
-                registration_time: 1,
-                nar_size: fingerprint.size,
-                ultimate: false,
-                signatures: BTreeSet::new(),
-                content_address: None,
-            },
-        }])?;
+        self.database.register(
+            &[ValidPathInfo {
+                path: path.clone(),
+                info: PathInfo {
+                    deriver: None,
+                    nar_hash: NarHash(Hash::sha256(fingerprint.sha256)),
+                    references: references.clone(),
+                    registration_time: 1,
+                    nar_size: fingerprint.size,
+                    ultimate: false,
+                    signatures: BTreeSet::new(),
+                    content_address: None,
+                },
+            }],
+            &[],
+        )?;
         Ok(path)
     }
 

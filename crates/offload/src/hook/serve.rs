@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use derivation::Derivation;
+use store_path::StorePath;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::nix::{self, Conversation, Event, Inputs, Offer};
@@ -9,11 +11,13 @@ use super::{Settings, SettingsError};
 use crate::build::{Built, build};
 use crate::failure::Consequence;
 use crate::fleet::{Answer, Fleet, Identity, Lease, Refusals};
-use crate::job::{Job, JobError, Limits, parse_path};
+use crate::health::Health;
+use crate::job::{BuildOptions, Job, JobError, parse_derivation, parse_path};
 use crate::link::Timeouts;
 use crate::local::{LocalError, LocationError, NixStore, StoreDirectories, StoreLocation};
 use crate::log::{Level, Log};
 use crate::machines::read_builders;
+use crate::remote::Question;
 use crate::schedule::Demand;
 use crate::slots::{SlotDirectory, SlotError};
 
@@ -121,9 +125,11 @@ async fn converse<R: AsyncRead + Unpin>(
         return Err(ServeError::OutOfTurn);
     };
     let settings = Settings::from(settings);
-    let limits = Limits {
+    let options = BuildOptions {
         silence: settings.max_silent_time()?,
         time: settings.timeout()?,
+        log_size: settings.max_build_log_size()?,
+        keep_failed: settings.keep_failed()?,
         use_substitutes: settings.builders_use_substitutes()?,
     };
     let location = StoreLocation::from_setting(settings.store(), &surroundings.directories)?;
@@ -133,21 +139,57 @@ async fn converse<R: AsyncRead + Unpin>(
         let Event::Offer(offer) = event else {
             return Err(ServeError::OutOfTurn);
         };
-        let Some(lease) = answer(&mut fleet, &settings, &offer, log).await? else {
+        let (path, derivation) = match read_derivation(&store, &offer) {
+            Ok(read) => read,
+            Err(error) => {
+                decline(&settings, &offer, &error.to_string(), log);
+                continue;
+            }
+        };
+        let build = Offered {
+            offer,
+            path,
+            derivation,
+        };
+        let answer = answer(&mut fleet, &settings, &build, &store, options, log).await?;
+        let Some(lease) = answer else {
             if fleet.is_empty() {
                 return Ok(ExitCode::Done);
             }
             continue;
         };
-        accept(&lease, &offer, log);
+        accept(&lease, &build.offer, log);
         requests.conversation.accepted();
         let Some(Event::Inputs(inputs)) = requests.next().await? else {
             return Err(ServeError::OutOfTurn);
         };
-        let job = job(&store, &offer, inputs, limits)?;
+        let Offered {
+            offer,
+            path,
+            derivation,
+        } = build;
+        let job = job(&store, path, derivation, inputs, options)?;
         return Ok(run(lease, &mut fleet, &mut store, &offer, &job, log).await);
     }
     Ok(ExitCode::Done)
+}
+
+/// A build that is offered, and what its derivation says.
+struct Offered {
+    offer: Offer,
+    path: StorePath,
+    derivation: Derivation<'static>,
+}
+
+/// What cannot be built elsewhere is found out before a machine is troubled.
+fn read_derivation(
+    store: &NixStore,
+    offer: &Offer,
+) -> Result<(StorePath, Derivation<'static>), ServeError> {
+    let path = parse_path(store.store_dir(), &offer.derivation)?;
+    let text = store.read_derivation(&path)?;
+    let derivation = parse_derivation(store.store_dir(), &path, &text)?;
+    Ok((path, derivation))
 }
 
 fn open_fleet(
@@ -167,6 +209,7 @@ fn open_fleet(
     Ok(Fleet::new(
         list.machines,
         slots,
+        Health::open(surroundings.directories.state.join("offload")),
         surroundings.identity.clone(),
         surroundings.timeouts,
         location.store_dir.clone(),
@@ -177,24 +220,22 @@ fn open_fleet(
 async fn answer(
     fleet: &mut Fleet,
     settings: &Settings,
-    offer: &Offer,
+    build: &Offered,
+    store: &NixStore,
+    options: BuildOptions,
     log: &mut Log,
 ) -> Result<Option<Box<Lease>>, ServeError> {
     if fleet.is_empty() {
         log.daemon.reply("decline-permanently", None);
         return Ok(None);
     }
-    let demand = demand(offer);
-    if demand
-        .required_features
-        .iter()
-        .any(|feature| feature == "ca-derivations")
-    {
-        let why = "its output paths are not known before it is built, which is not yet offloaded";
-        decline(settings, offer, why, log);
-        return Ok(None);
-    }
-    match fleet.lease(&demand, log).await? {
+    let offer = &build.offer;
+    // What cannot be foreseen is asked for once the daemon has told it.
+    let foresee = || Question {
+        inputs: store.inputs_of(&build.derivation).unwrap_or_default(),
+        use_substitutes: options.use_substitutes,
+    };
+    match fleet.lease(&demand(offer), foresee, log).await? {
         Answer::Leased(lease) => return Ok(Some(lease)),
         Answer::Busy(refusals) => postpone(settings, offer, &refusals, log),
         Answer::None(refusals) => decline(settings, offer, &refusals.to_string(), log),
@@ -252,24 +293,27 @@ fn accept(lease: &Lease, offer: &Offer, log: &mut Log) {
         lease.reason,
         lease.slot().index() + 1,
         lease.remote.description(),
-        lease.remote.way(),
+        lease.remote.place(),
     );
     log.daemon.message(Level::Talkative, &message);
     log.daemon.reply("accept", Some(lease.machine.uri.as_str()));
 }
 
-fn job(store: &NixStore, offer: &Offer, inputs: Inputs, limits: Limits) -> Result<Job, ServeError> {
+fn job(
+    store: &NixStore,
+    path: StorePath,
+    derivation: Derivation<'static>,
+    inputs: Inputs,
+    options: BuildOptions,
+) -> Result<Job, ServeError> {
     let store_dir = store.store_dir();
-    let derivation = parse_path(store_dir, &offer.derivation)?;
-    let text = store.read_derivation(&derivation)?;
     let Inputs { inputs, wanted } = inputs;
     let inputs: BTreeSet<_> = inputs
         .iter()
         .map(|path| parse_path(store_dir, path))
         .collect::<Result<_, _>>()?;
-    Ok(Job::new(
-        store_dir, derivation, &text, inputs, &wanted, limits,
-    )?)
+    let job = Job::new(store_dir, path, derivation, inputs, &wanted, options)?;
+    Ok(job)
 }
 
 /// Builds on the leased machine, and on others when it gets into trouble: after an accept the
@@ -302,15 +346,24 @@ async fn run(
         }
         let message = format!("offload: {uri} cannot build {derivation}: {failure}");
         log.daemon.message(Level::Warning, &message);
-        match another(fleet, offer, log).await {
+        let foresee = || Question {
+            inputs: job.inputs.clone(),
+            use_substitutes: job.options.use_substitutes,
+        };
+        match another(fleet, offer, foresee, log).await {
             Some(next) => lease = next,
             None => return ExitCode::Failed,
         }
     }
 }
 
-async fn another(fleet: &mut Fleet, offer: &Offer, log: &mut Log) -> Option<Box<Lease>> {
-    let why = match fleet.lease(&demand(offer), log).await {
+async fn another(
+    fleet: &mut Fleet,
+    offer: &Offer,
+    foresee: impl Fn() -> Question,
+    log: &mut Log,
+) -> Option<Box<Lease>> {
+    let why = match fleet.lease(&demand(offer), foresee, log).await {
         Ok(Answer::Leased(lease)) => {
             let message = format!("offload: trying {} instead", lease.machine.uri);
             log.daemon.message(Level::Warning, &message);

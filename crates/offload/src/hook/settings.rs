@@ -43,18 +43,21 @@ impl Settings {
         }
     }
 
-    fn seconds(&self, name: &'static str) -> Result<Option<Duration>, SettingsError> {
+    fn number(&self, name: &'static str, expected: &'static str) -> Result<u64, SettingsError> {
         match self.text(name) {
-            "" | "0" => Ok(None),
-            text => match text.parse() {
-                Ok(seconds) => Ok(Some(Duration::from_secs(seconds))),
-                Err(_) => Err(SettingsError {
-                    name,
-                    expected: "a number of seconds",
-                    value: text.to_owned(),
-                }),
-            },
+            "" => Ok(0),
+            text => text.parse().map_err(|_| SettingsError {
+                name,
+                expected,
+                value: text.to_owned(),
+            }),
         }
+    }
+
+    /// 0 is for ever.
+    fn seconds(&self, name: &'static str) -> Result<Option<Duration>, SettingsError> {
+        let seconds = self.number(name, "a number of seconds")?;
+        Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
     }
 
     /// The machine list, unexpanded: `@/etc/nix/machines` as a rule.
@@ -108,6 +111,22 @@ impl Settings {
     /// When the value is no number.
     pub fn timeout(&self) -> Result<Option<Duration>, SettingsError> {
         self.seconds("timeout")
+    }
+
+    /// `max-build-log-size`: how many bytes a build may print; 0 is without a limit.
+    ///
+    /// # Errors
+    /// When the value is no number.
+    pub fn max_build_log_size(&self) -> Result<u64, SettingsError> {
+        self.number("max-build-log-size", "a number of bytes")
+    }
+
+    /// `keep-failed`: whether the directory of a build that fails is kept.
+    ///
+    /// # Errors
+    /// When the value is no boolean.
+    pub fn keep_failed(&self) -> Result<bool, SettingsError> {
+        self.flag("keep-failed")
     }
 }
 

@@ -14,6 +14,7 @@ use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertifi
 use russh::{Channel, ChannelMsg, ChannelReadHalf, Preferred, cipher};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::{self, UnboundedSender};
 
 use super::host_key::Record;
 use super::prompt_ack::PromptAck;
@@ -184,21 +185,42 @@ impl SshLink {
         let way = format!("socket {path}");
         let opening = self.handle.channel_open_direct_streamlocal(path);
         let channel = self.opened(&way, opening).await?;
-        Ok(stream(channel, EndsWith::Eof, way))
+        Ok(stream(channel, EndsWith::Eof, way, None))
     }
 
-    /// Runs a command on the machine and opens a stream to its standard input and output.
+    /// Runs a command on the machine and opens a stream to its standard input and output. What it
+    /// writes to standard error is what the read error says when its output ends.
     ///
     /// # Errors
-    /// When the host refuses. A command that does not exist is seen by its end only: the stream
-    /// then ends, with what the command said in the read error.
+    /// When the host refuses. A command that does not exist is seen by its end only.
     pub async fn exec(&self, command: &str) -> Result<ByteStream, LinkError> {
+        self.start(command, None).await
+    }
+
+    /// As [`SshLink::exec`], and hands out standard error as it comes, too.
+    ///
+    /// # Errors
+    /// As [`SshLink::exec`].
+    pub async fn exec_and_listen(&self, command: &str) -> Result<ByteStream, LinkError> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let stream = self.start(command, Some(sender)).await?;
+        Ok(ByteStream {
+            said: Some(receiver),
+            ..stream
+        })
+    }
+
+    async fn start(
+        &self,
+        command: &str,
+        listener: Option<UnboundedSender<Bytes>>,
+    ) -> Result<ByteStream, LinkError> {
         let way = format!("command {command:?}");
         let channel = self
             .opened(&way, self.handle.channel_open_session())
             .await?;
         channel.exec(false, command).await?;
-        Ok(stream(channel, EndsWith::Close, way))
+        Ok(stream(channel, EndsWith::Close, way, listener))
     }
 
     async fn opened(
@@ -370,12 +392,18 @@ enum EndsWith {
     Close,
 }
 
-fn stream(channel: Channel<client::Msg>, ends_with: EndsWith, way: String) -> ByteStream {
+fn stream(
+    channel: Channel<client::Msg>,
+    ends_with: EndsWith,
+    way: String,
+    listener: Option<UnboundedSender<Bytes>>,
+) -> ByteStream {
     let (read_half, write_half) = channel.split();
     let reader = ChannelReader {
         half: read_half,
         rest: Bytes::new(),
         complaint: Vec::new(),
+        listener,
         ends_with,
     };
     ByteStream::new(reader, write_half.make_writer(), way)
@@ -387,6 +415,7 @@ struct ChannelReader {
     half: ChannelReadHalf,
     rest: Bytes,
     complaint: Vec<u8>,
+    listener: Option<UnboundedSender<Bytes>>,
     ends_with: EndsWith,
 }
 
@@ -403,10 +432,15 @@ impl ChannelReader {
         ))
     }
 
-    fn complain(&mut self, data: &[u8]) {
-        let room = MAX_STDERR.saturating_sub(self.complaint.len());
-        self.complaint
-            .extend_from_slice(&data[..data.len().min(room)]);
+    /// Keeps the end of it: that is where the reason for an end stands.
+    fn complain(&mut self, data: Bytes) {
+        self.complaint.extend_from_slice(&data);
+        let excess = self.complaint.len().saturating_sub(MAX_STDERR);
+        self.complaint.drain(..excess);
+        if let Some(listener) = &self.listener {
+            // Whoever does not listen any more does not want it.
+            let _ = listener.send(data);
+        }
     }
 }
 
@@ -421,7 +455,7 @@ impl AsyncRead for ChannelReader {
             let message = ready!(pin!(self.half.wait()).poll(context));
             match message {
                 Some(ChannelMsg::Data { data }) => self.rest = data,
-                Some(ChannelMsg::ExtendedData { data, .. }) => self.complain(&data),
+                Some(ChannelMsg::ExtendedData { data, .. }) => self.complain(data),
                 Some(ChannelMsg::Eof) if self.ends_with == EndsWith::Eof => {
                     return Poll::Ready(self.end());
                 }

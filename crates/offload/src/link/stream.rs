@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 /// A two-way byte stream to a program on a machine, its store daemon as a rule.
 pub struct ByteStream {
@@ -19,6 +21,9 @@ pub struct ByteStream {
     pub traffic: Traffic,
     /// How the stream reaches it, for messages: `socket /nix/var/nix/daemon-socket/socket`.
     pub way: String,
+    /// What the program writes to standard error, where that was asked for. It comes while
+    /// `reader` is read, and must be taken as it comes.
+    pub said: Option<UnboundedReceiver<Bytes>>,
 }
 
 impl fmt::Debug for ByteStream {
@@ -49,6 +54,7 @@ impl ByteStream {
             }),
             traffic,
             way: way.into(),
+            said: None,
         }
     }
 }

@@ -3,13 +3,13 @@
 //! Direct access, because every way through a daemon waits for the output locks that the daemon
 //! which called us holds. Schema version 10 is what nix 2.3.7, 2.8.0, 2.26.3 and 2.34.8 all have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use store_path::{ContentAddress, Hash, HashFormat, StoreDir, StorePath};
-use worker_protocol::{NarHash, PathInfo, ValidPathInfo, wire::Text};
+use worker_protocol::{NarHash, PathInfo, Realisation, ValidPathInfo, wire::Text};
 
 /// The schema version that this file knows, as it stands in `STATE/db/schema`.
 const SCHEMA: &str = "10";
@@ -125,10 +125,7 @@ impl Database {
             column,
             text: text.to_owned(),
         };
-        let parse = |column, text: &str| {
-            let parsed = self.store_dir.parse(text);
-            parsed.map_err(|_| wrong(column, text))
-        };
+        let parse = |column, text: &str| self.parse_column(&full, column, text);
         Ok(Some(PathInfo {
             deriver: match row.deriver.as_deref() {
                 None | Some("") => None,
@@ -197,12 +194,91 @@ impl Database {
         Ok(valid)
     }
 
-    /// Registers `paths` as valid, all or none. They may refer to each other, and to what is
-    /// valid already. One that is valid already stays as it is.
+    /// `roots` and everything that they refer to. Paths that are not valid are left out, but for
+    /// the roots themselves.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or holds nonsense.
+    pub fn closure<'a>(
+        &self,
+        roots: impl IntoIterator<Item = &'a StorePath>,
+    ) -> Result<BTreeSet<StorePath>, DatabaseError> {
+        let mut closure: BTreeSet<StorePath> = roots.into_iter().cloned().collect();
+        let mut open: Vec<_> = closure.iter().cloned().collect();
+        while let Some(path) = open.pop() {
+            let full = self.store_dir.print(&path);
+            let references = self
+                .read_references_of(&full)
+                .map_err(|source| self.failed("look up references", source))?;
+            for text in references {
+                let reference = self.parse_column(&full, "reference", &text)?;
+                if closure.insert(reference.clone()) {
+                    open.push(reference);
+                }
+            }
+        }
+        Ok(closure)
+    }
+
+    /// The outputs of the derivation at `path` whose paths are known, by name. None where the
+    /// derivation is not valid here.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or holds nonsense.
+    pub fn outputs(&self, path: &StorePath) -> Result<BTreeMap<String, StorePath>, DatabaseError> {
+        let full = self.store_dir.print(path);
+        let rows = self
+            .read_outputs(&full)
+            .map_err(|source| self.failed("look up outputs", source))?;
+        let outputs = rows.into_iter().map(|(name, text)| {
+            let path = self.parse_column(&full, "output", &text)?;
+            Ok((name, path))
+        });
+        outputs.collect()
+    }
+
+    fn read_outputs(&self, full: &str) -> rusqlite::Result<Vec<(String, String)>> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT outputs.id, outputs.path FROM DerivationOutputs AS outputs \
+             JOIN ValidPaths ON drv = ValidPaths.id WHERE ValidPaths.path = ?1",
+        )?;
+        let rows = select.query_map([full], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    }
+
+    fn read_references_of(&self, full: &str) -> rusqlite::Result<Vec<String>> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT target.path FROM ValidPaths AS source \
+             JOIN Refs ON referrer = source.id JOIN ValidPaths AS target ON reference = target.id \
+             WHERE source.path = ?1",
+        )?;
+        select.query_map([full], |row| row.get(0))?.collect()
+    }
+
+    fn parse_column(
+        &self,
+        full: &str,
+        column: &'static str,
+        text: &str,
+    ) -> Result<StorePath, DatabaseError> {
+        self.store_dir.parse(text).map_err(|_| DatabaseError::Row {
+            path: self.path.clone(),
+            store_path: full.to_owned(),
+            column,
+            text: text.to_owned(),
+        })
+    }
+
+    /// Registers `paths` as valid, and which outputs they realise: all or none. They may refer to
+    /// each other, and to what is valid already. What is known already stays as it is.
     ///
     /// # Errors
     /// When a reference is not valid, or the database cannot be written; nothing is registered.
-    pub fn register(&mut self, paths: &[ValidPathInfo]) -> Result<(), DatabaseError> {
+    pub fn register(
+        &mut self,
+        paths: &[ValidPathInfo],
+        realisations: &[Realisation],
+    ) -> Result<(), DatabaseError> {
         let path = self.path.clone();
         let store_dir = self.store_dir.clone();
         let failed = |source| DatabaseError::Sqlite {
@@ -230,6 +306,9 @@ impl Database {
                     });
                 }
             }
+        }
+        for realisation in realisations {
+            insert_realisation(&transaction, &store_dir, realisation).map_err(failed)?;
         }
         transaction.commit().map_err(failed)
     }
@@ -305,6 +384,29 @@ fn insert_reference(
     Ok(true)
 }
 
+/// The table is there where `ca-derivations` is on. `drvPath` holds the derivation's hash, not its
+/// path (2.8.0, 2.26.3 and 2.34.8).
+fn insert_realisation(
+    connection: &Connection,
+    store_dir: &StoreDir,
+    realisation: &Realisation,
+) -> rusqlite::Result<()> {
+    let derivation = realisation.id.derivation_hash.print(HashFormat::Base16);
+    let signatures: Vec<_> = realisation.signatures.iter().map(String::as_str).collect();
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO Realisations (drvPath, outputName, outputPath, signatures) \
+         SELECT ?1, ?2, id, ?4 FROM ValidPaths WHERE path = ?3 AND NOT EXISTS \
+         (SELECT 1 FROM Realisations WHERE drvPath = ?1 AND outputName = ?2)",
+    )?;
+    insert.execute(params![
+        derivation,
+        realisation.id.output,
+        store_dir.print(&realisation.out_path),
+        signatures.join(" "),
+    ])?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use store_path::HashAlgorithm;
@@ -354,7 +456,7 @@ mod tests {
         );
         let mut dev = valid("dev", &["out"]);
         (dev.info.deriver, dev.info.signatures) = (None, BTreeSet::new());
-        database.register(&[out.clone(), dev.clone()]).unwrap();
+        database.register(&[out.clone(), dev.clone()], &[]).unwrap();
         assert_eq!(
             database.path_info(&out.path).unwrap(),
             Some(out.info.clone())
@@ -367,7 +469,7 @@ mod tests {
         // One that is valid already stays as it is.
         let mut again = out.clone();
         again.info.nar_size += 1;
-        database.register(&[again]).unwrap();
+        database.register(&[again], &[]).unwrap();
         assert_eq!(database.path_info(&out.path).unwrap(), Some(out.info));
     }
 
@@ -375,10 +477,10 @@ mod tests {
     fn all_or_none() {
         let (_state, mut database) = open();
         let error = database
-            .register(&[valid("a", &[]), valid("b", &["a", "missing"])])
+            .register(&[valid("a", &[]), valid("b", &["a", "missing"])], &[])
             .unwrap_err();
         assert!(matches!(error, DatabaseError::Reference { .. }), "{error}");
         assert_eq!(database.path_info(&path("a")).unwrap(), None);
-        database.register(&[valid("a", &[])]).unwrap();
+        database.register(&[valid("a", &[])], &[]).unwrap();
     }
 }

@@ -7,9 +7,10 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use nar::{Digest, Durability, Observe, Restore, RestoreError, RestoreOptions, Written};
-use store_path::{ContentAddress, ContentAddressMethod, Hash, HashFormat, Hasher};
+use store_path::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, HashFormat, Hasher};
 use worker_protocol::ValidPathInfo;
 
+use super::hash_modulo::HashModulo;
 use super::remove_tree;
 
 /// Buffer for reading a file back, in bytes.
@@ -54,13 +55,14 @@ pub enum ImportError {
         /// Bytes that were announced.
         promised: u64,
     },
-    /// The content is not what the fixed-output derivation says. The daemon does not check this
-    /// after a hook (a wrong one was accepted by nix 2.3.7, 2.8.0, 2.26.3 and 2.34.8).
+    /// The content is not what the derivation says, or what the path follows from. The daemon does
+    /// not check this after a hook (a wrong one was accepted by nix 2.3.7, 2.8.0, 2.26.3 and
+    /// 2.34.8).
     #[error("hash mismatch in fixed-output derivation for {}: specified {specified}, got {actual}", path.display())]
     FixedOutput {
         /// Where the output should have gone.
         path: PathBuf,
-        /// What the derivation says.
+        /// What the derivation or the path's content address says.
         specified: String,
         /// What came.
         actual: String,
@@ -78,12 +80,48 @@ pub enum ImportError {
     },
 }
 
+/// Hashes content for its address.
+#[derive(Debug)]
+enum ContentHasher {
+    Plain(Hasher),
+    /// Of content that refers to its own path.
+    Modulo(HashModulo),
+}
+
+impl ContentHasher {
+    fn new(algorithm: HashAlgorithm, promised: &ValidPathInfo) -> Self {
+        let path = &promised.path;
+        match promised.info.references.contains(path) {
+            true => {
+                let digest = path.hash_part().as_bytes().try_into();
+                let digest = digest.expect("a store path's digest is written in 32 letters");
+                ContentHasher::Modulo(HashModulo::new(algorithm, digest))
+            }
+            false => ContentHasher::Plain(Hasher::new(algorithm)),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            ContentHasher::Plain(hasher) => hasher.update(bytes),
+            ContentHasher::Modulo(hasher) => hasher.update(bytes),
+        }
+    }
+
+    fn finish(self) -> Hash {
+        match self {
+            ContentHasher::Plain(hasher) => hasher.finish(),
+            ContentHasher::Modulo(hasher) => hasher.finish(),
+        }
+    }
+}
+
 /// See the module's text. Dropping it unfinished removes what was restored.
 #[derive(Debug)]
 pub struct Import {
     path: PathBuf,
     promised: ValidPathInfo,
-    fixed: Option<(ContentAddress, Hasher)>,
+    fixed: Option<(ContentAddress, ContentHasher)>,
     restore: Restore,
     digest: Digest,
 }
@@ -113,7 +151,7 @@ impl Import {
                 source,
             })?;
         let fixed = fixed.map(|fixed| {
-            let hasher = Hasher::new(fixed.hash.algorithm());
+            let hasher = ContentHasher::new(fixed.hash.algorithm(), &promised);
             (fixed, hasher)
         });
         Ok(Import {
@@ -186,7 +224,11 @@ impl Import {
     }
 }
 
-fn check_fixed(path: &PathBuf, fixed: &ContentAddress, hasher: Hasher) -> Result<(), ImportError> {
+fn check_fixed(
+    path: &PathBuf,
+    fixed: &ContentAddress,
+    hasher: ContentHasher,
+) -> Result<(), ImportError> {
     let actual = match fixed.method {
         ContentAddressMethod::Recursive => hasher.finish(),
         _ => hash_flat(path, hasher)?,
@@ -201,7 +243,7 @@ fn check_fixed(path: &PathBuf, fixed: &ContentAddress, hasher: Hasher) -> Result
     })
 }
 
-fn hash_flat(path: &PathBuf, mut hasher: Hasher) -> Result<Hash, ImportError> {
+fn hash_flat(path: &PathBuf, mut hasher: ContentHasher) -> Result<Hash, ImportError> {
     use std::os::unix::fs::PermissionsExt;
     let failed = |source| ImportError::ReadBack {
         path: path.clone(),
@@ -227,7 +269,7 @@ mod tests {
     use std::path::Path;
 
     use nar::{Encoder, Event};
-    use store_path::{HashAlgorithm, StorePath};
+    use store_path::StorePath;
     use worker_protocol::{NarHash, PathInfo};
 
     use super::*;

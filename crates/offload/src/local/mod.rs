@@ -2,6 +2,7 @@
 //! brought in although the daemon that called us holds the locks on them.
 
 mod database;
+mod hash_modulo;
 mod import;
 mod location;
 mod nix;

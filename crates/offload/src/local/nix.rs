@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
+use derivation::Derivation;
 use store_path::{ContentAddress, StoreDir, StorePath};
-use worker_protocol::{PathInfo, ValidPathInfo};
+use worker_protocol::{PathInfo, Realisation, ValidPathInfo};
 
 use super::{Database, DatabaseError, Import, ImportError, StoreLocation};
 
@@ -132,11 +133,48 @@ impl NixStore {
         )
     }
 
-    /// Registers paths that were brought in, all or none.
+    /// Registers paths that were brought in, and which outputs of content-addressed derivations
+    /// they are: all or none.
     ///
     /// # Errors
     /// When one refers to a path that is not valid, or the database cannot be written.
-    pub fn register(&mut self, paths: &[ValidPathInfo]) -> Result<(), LocalError> {
-        Ok(self.database.register(paths)?)
+    pub fn register(
+        &mut self,
+        paths: &[ValidPathInfo],
+        realisations: &[Realisation],
+    ) -> Result<(), LocalError> {
+        Ok(self.database.register(paths, realisations)?)
+    }
+
+    /// `roots` and everything that they refer to. What is not valid has nothing that it refers to.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn closure<'a>(
+        &self,
+        roots: impl IntoIterator<Item = &'a StorePath>,
+    ) -> Result<BTreeSet<StorePath>, LocalError> {
+        Ok(self.database.closure(roots)?)
+    }
+
+    /// The paths that a build of `derivation` may read: those that are in the store already.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn inputs_of(
+        &self,
+        derivation: &Derivation<'_>,
+    ) -> Result<BTreeSet<StorePath>, LocalError> {
+        let mut roots: BTreeSet<_> = derivation
+            .input_sources
+            .iter()
+            .map(|path| path.as_ref().to_owned())
+            .collect();
+        for (path, wanted) in derivation.input_derivations.iter() {
+            let outputs = self.database.outputs(&path.as_ref().to_owned())?;
+            let names = wanted.outputs.iter().map(|name| &**name);
+            roots.extend(names.filter_map(|name| outputs.get(name).cloned()));
+        }
+        self.closure(&roots)
     }
 }

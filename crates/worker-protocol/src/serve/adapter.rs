@@ -49,18 +49,41 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
         self.session.version()
     }
 
+    /// Waits for the server's version. Replies do so by themselves.
+    ///
+    /// # Errors
+    /// Why the connection is of no use.
+    pub async fn handshake(&mut self) -> Result<ServeVersion, Error> {
+        loop {
+            match self.session.poll_version()? {
+                Progress::Ready(version) => return Ok(version),
+                Progress::NeedBytes(count) => self.read_more(count).await,
+            }
+        }
+    }
+
     /// Encodes a request behind those that wait to be sent. Waits only for the server's version, and only if
     /// none was assumed.
     ///
     /// # Errors
     /// Why the connection is of no use.
     pub async fn queue<C: Command>(&mut self, command: &C) -> Result<(), Error> {
-        while self.session.version().is_none() {
-            if let Progress::NeedBytes(count) = self.session.poll_version()? {
-                self.read_more(count).await;
-            }
+        if self.session.version().is_none() {
+            self.handshake().await?;
         }
         self.session.queue(command)
+    }
+
+    /// Says that nothing more will be asked, and waits until the server has ended. Replies that were not read
+    /// are lost.
+    pub async fn end(&mut self) {
+        poll_fn(|task| self.poll_write(task, 0)).await;
+        // A server that is gone already has ended, too.
+        let _ = poll_fn(|task| Pin::new(&mut self.writer).poll_shutdown(task)).await;
+        while !self.read_ended {
+            self.session.discard();
+            self.read_more(1).await;
+        }
     }
 
     /// Sends data behind the request that was queued last.

@@ -1,0 +1,65 @@
+//! Building as a user whom the machine's daemon does not trust: such a user may add what is
+//! content-addressed (as `.drv` files and sources are) or signed by a key that the machine trusts,
+//! and may ask for the outputs of a `.drv` file that is there.
+
+use std::collections::BTreeSet;
+
+use store_path::StorePath;
+
+use super::{Harvest, judge, outputs};
+use crate::copy;
+use crate::failure::Failure;
+use crate::job::Job;
+use crate::local::NixStore;
+use crate::log::{Level, Log};
+use crate::remote::{Question, Remote};
+
+/// Sends the `.drv` file with its closure, those of the `missing` inputs that may be sent, and
+/// builds. What may not be sent, the machine substitutes or builds itself.
+pub(super) async fn build(
+    remote: &mut Remote,
+    store: &NixStore,
+    job: &Job,
+    missing: &BTreeSet<StorePath>,
+    log: &mut Log,
+) -> Result<Harvest, Failure> {
+    let question = Question {
+        inputs: store.closure([&job.path])?,
+        use_substitutes: false,
+    };
+    let mut needed = remote.missing(&question, log).await?;
+    let mut refused = 0;
+    for path in missing {
+        match is_welcome(store, path)? {
+            true => drop(needed.insert(path.clone())),
+            false => refused += 1,
+        }
+    }
+    if refused > 0 {
+        let message = format!(
+            "offload: {} does not trust user {}: it has to substitute or build {refused} inputs \
+             itself, which have no signature (list the user in its trusted-users, or sign them)",
+            remote.uri(),
+            remote.user(),
+        );
+        log.daemon.message(Level::Warning, &message);
+    }
+    let sent = copy::send(remote, store, &needed, log).await?;
+    let claim = remote.queue_build_of_path(&job.path, &job.wanted).await?;
+    let requests = outputs::request(remote, store, job, None).await?;
+    copy::confirm(remote, sent, log).await?;
+    let result = remote.built(claim, job.options, log).await?;
+    judge(&result)?;
+    Ok(Harvest {
+        outputs: outputs::receive(remote, store, job, requests, log).await?,
+        realisations: Vec::new(),
+        sent_inputs: needed.len(),
+    })
+}
+
+/// Whether a daemon may take `path` from anyone: only the machine knows which signatures count, so
+/// any will do here.
+fn is_welcome(store: &NixStore, path: &StorePath) -> Result<bool, Failure> {
+    let info = store.path_info(path)?;
+    Ok(info.content_address.is_some() || !info.signatures.is_empty())
+}

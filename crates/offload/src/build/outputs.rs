@@ -1,0 +1,248 @@
+//! The outputs of a build: which are wanted, what they must be, bringing them in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use store_path::{ContentAddress, StoreDir, StorePath, output_path_name};
+use worker_protocol::{BuildResult, PathInfo, Realisation, ValidPathInfo};
+
+use crate::copy;
+use crate::failure::Failure;
+use crate::job::{Content, Job, JobOutput};
+use crate::local::NixStore;
+use crate::log::{Copying, Log};
+use crate::remote::{OutputClaim, Remote};
+
+/// An output whose path is known by now.
+#[derive(Debug, Clone)]
+struct Output {
+    name: String,
+    path: StorePath,
+    content: Content,
+}
+
+/// Outputs that were asked for. A daemon answers in order, so they may not exist yet: should the
+/// build fail then these replies are never read.
+#[derive(Default)]
+pub(super) struct Requests {
+    /// All outputs of the build.
+    all: Vec<Output>,
+    requests: Vec<(Output, OutputClaim)>,
+}
+
+/// Asks for the wanted outputs that are not valid here yet. Where their paths follow from their
+/// contents, `result` has them.
+pub(super) async fn request(
+    remote: &mut Remote,
+    store: &NixStore,
+    job: &Job,
+    result: Option<&BuildResult>,
+) -> Result<Requests, Failure> {
+    let all = job.outputs.iter();
+    // A floating output that is not wanted may not have been built, and has no path then.
+    let all: Vec<_> = all.filter_map(|output| located(output, result)).collect();
+    let wanted = all
+        .iter()
+        .filter(|output| job.wanted.contains(&output.name));
+    let requests = ask(remote, missing(store, wanted)?).await?;
+    Ok(Requests { all, requests })
+}
+
+fn located(output: &JobOutput, result: Option<&BuildResult>) -> Option<Output> {
+    let made = || Some(realised(result?, &output.name)?.out_path.clone());
+    Some(Output {
+        name: output.name.clone(),
+        path: output.path.clone().or_else(made)?,
+        content: output.content.clone(),
+    })
+}
+
+/// What became of an output, by its name: the part of its identity that needs no computing.
+fn realised<'a>(result: &'a BuildResult, output: &str) -> Option<&'a Realisation> {
+    let mut made = result.built_outputs.iter();
+    made.find(|(id, _)| id.output == output)
+        .map(|(_, made)| made)
+}
+
+fn missing<'a>(
+    store: &NixStore,
+    outputs: impl Iterator<Item = &'a Output>,
+) -> Result<Vec<Output>, Failure> {
+    let outputs: Vec<_> = outputs.cloned().collect();
+    let paths = outputs.iter().map(|output| output.path.clone()).collect();
+    let valid = store.valid(&paths)?;
+    let missing = outputs
+        .into_iter()
+        .filter(|output| !valid.contains(&output.path));
+    Ok(missing.collect())
+}
+
+async fn ask(
+    remote: &mut Remote,
+    outputs: Vec<Output>,
+) -> Result<Vec<(Output, OutputClaim)>, Failure> {
+    let mut requests = Vec::with_capacity(outputs.len());
+    for output in outputs {
+        let claim = remote.queue_output(output.path.clone()).await?;
+        requests.push((output, claim));
+    }
+    Ok(requests)
+}
+
+/// Receives the outputs that were asked for, and those others of the build that they refer to and
+/// that are not valid here: without them they could not be registered.
+pub(super) async fn receive(
+    remote: &mut Remote,
+    store: &NixStore,
+    job: &Job,
+    requests: Requests,
+    log: &mut Log,
+) -> Result<Vec<ValidPathInfo>, Failure> {
+    let uri = remote.uri().to_owned();
+    let Requests { all, requests } = requests;
+    let count = requests.len() as u64;
+    let mut copying = log.daemon.start_copying(count, 0, &uri, "local");
+    let received = receive_all(remote, store, (job, &all), requests, &mut copying, log).await;
+    log.daemon.stop_copying(copying);
+    received
+}
+
+async fn receive_all(
+    remote: &mut Remote,
+    store: &NixStore,
+    (job, all): (&Job, &[Output]),
+    mut requests: Vec<(Output, OutputClaim)>,
+    copying: &mut Copying,
+    log: &mut Log,
+) -> Result<Vec<ValidPathInfo>, Failure> {
+    let mut received = BTreeMap::new();
+    loop {
+        let mut referred = BTreeSet::new();
+        for (output, claim) in requests {
+            let path = store.store_dir().print(&output.path);
+            let info = remote.output_info(&claim, log).await?;
+            let info = info.ok_or_else(|| Failure::MissingOutput(path))?;
+            let promised = promise(store.store_dir(), job, all, &output, info)?;
+            let address = expected(&output, &promised.info);
+            let valid =
+                copy::receive(remote, store, claim, promised, address, copying, log).await?;
+            referred.extend(valid.info.references.iter().cloned());
+            received.insert(valid.path.clone(), valid);
+        }
+        let siblings = all.iter().filter(|output| {
+            referred.contains(&output.path) && !received.contains_key(&output.path)
+        });
+        let siblings = missing(store, siblings)?;
+        if siblings.is_empty() {
+            return Ok(received.into_values().collect());
+        }
+        requests = ask(remote, siblings).await?;
+    }
+}
+
+/// The row that will be registered: the machine's, but made here and now, of this derivation.
+fn promise(
+    store_dir: &StoreDir,
+    job: &Job,
+    all: &[Output],
+    output: &Output,
+    info: PathInfo,
+) -> Result<ValidPathInfo, Failure> {
+    let is_output = |path: &StorePath| all.iter().any(|output| output.path == *path);
+    for reference in &info.references {
+        if !job.inputs.contains(reference) && !is_output(reference) {
+            return Err(Failure::Reference {
+                output: store_dir.print(&output.path),
+                reference: store_dir.print(reference),
+            });
+        }
+    }
+    check_address(store_dir, job, output, &info)?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let info = PathInfo {
+        registration_time: now.map_or(0, |since| since.as_secs()),
+        deriver: info.deriver.or_else(|| Some(job.path.clone())),
+        ultimate: false,
+        ..info
+    };
+    let path = output.path.clone();
+    Ok(ValidPathInfo { path, info })
+}
+
+/// The path of a floating output must follow from the content address that the machine tells, and
+/// that be of the kind that the derivation asks for. Whether the content has that address is seen
+/// when it comes.
+fn check_address(
+    store_dir: &StoreDir,
+    job: &Job,
+    output: &Output,
+    info: &PathInfo,
+) -> Result<(), Failure> {
+    let Content::Floating {
+        method, algorithm, ..
+    } = &output.content
+    else {
+        return Ok(());
+    };
+    let derivation = job.path.name().trim_end_matches(".drv");
+    let name = output_path_name(derivation, &output.name);
+    let of_kind = info
+        .content_address
+        .as_ref()
+        .filter(|address| address.method == *method && address.hash.algorithm() == *algorithm);
+    let others = info.references.iter().filter(|path| **path != output.path);
+    let refers_to_itself = info.references.contains(&output.path);
+    let path = of_kind.and_then(|address| {
+        let others = others.map(StorePath::as_ref);
+        store_dir
+            .make_content_addressed_path(&name, address, others, refers_to_itself)
+            .ok()
+    });
+    if path.as_ref() == Some(&output.path) {
+        return Ok(());
+    }
+    Err(Failure::Address {
+        output: store_dir.print(&output.path),
+        address: match &info.content_address {
+            Some(address) => address.to_string(),
+            None => "none".to_owned(),
+        },
+    })
+}
+
+/// The content address that the output's content must have.
+fn expected(output: &Output, promised: &PathInfo) -> Option<ContentAddress> {
+    match &output.content {
+        Content::Any => None,
+        Content::Fixed(address) => Some(*address),
+        Content::Floating { .. } => promised.content_address,
+    }
+}
+
+/// What is to be known of floating outputs: which path each one became.
+pub(super) fn realisations(
+    store_dir: &StoreDir,
+    job: &Job,
+    result: &BuildResult,
+) -> Result<Vec<Realisation>, Failure> {
+    let floating = job
+        .outputs
+        .iter()
+        .filter_map(|output| match &output.content {
+            Content::Floating { id, .. } => Some((output, id)),
+            _ => None,
+        });
+    floating
+        .filter(|(output, _)| job.wanted.contains(&output.name))
+        .map(|(output, id)| {
+            let made = realised(result, &output.name).cloned();
+            let made = made.ok_or_else(|| Failure::MissingOutput(output.name.clone()))?;
+            if made.id != *id {
+                return Err(Failure::Realisation {
+                    path: store_dir.print(&job.path),
+                    output: output.name.clone(),
+                });
+            }
+            Ok(made)
+        })
+        .collect()
+}

@@ -1,0 +1,230 @@
+//! What was learnt about machines, kept from one build to the next: how each one's store daemon is
+//! reached and what it speaks, so that a conversation can begin in one flight; and which machine
+//! could not be reached, so that not every build waits for it anew.
+//!
+//! One small JSON file per machine, replaced as a whole. Nothing here is needed: where it cannot
+//! be read or written, the machine is learnt about again.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use store_path::HashAlgorithm;
+
+use crate::machines::Machine;
+use crate::remote::Way;
+
+/// How long a machine is left alone after it could not be reached for the first time. It doubles
+/// with every further failure, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest time for which a machine is left alone.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// Largest file that is read, in bytes; ours have some hundred.
+const MAX_FILE: u64 = 64 << 10;
+
+/// What is known of one machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Knowledge {
+    /// The machine's URI, for people who look at the file.
+    pub machine: String,
+    /// The way to its store daemon that worked last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<Way>,
+    /// The protocol version that was agreed on there: the minor number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<u8>,
+    /// Since when it cannot be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outage: Option<Outage>,
+}
+
+/// A machine that could not be reached when it was last tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Outage {
+    /// How often it was tried in vain.
+    pub failures: u32,
+    /// When it was last tried, in seconds since 1970.
+    pub last: u64,
+    /// What went wrong.
+    pub reason: String,
+}
+
+impl Outage {
+    /// When the machine is worth another try, in seconds since 1970.
+    #[must_use]
+    pub fn over_at(&self) -> u64 {
+        let doublings = self.failures.saturating_sub(1).min(16);
+        let pause = FIRST_PAUSE * 2u32.pow(doublings);
+        self.last.saturating_add(pause.min(LONGEST_PAUSE).as_secs())
+    }
+
+    /// Whether the machine had better be left alone at `now`, in seconds since 1970. A clock that
+    /// was set back makes no outage last.
+    #[must_use]
+    pub fn lasts(&self, now: u64) -> bool {
+        (self.last..self.over_at()).contains(&now)
+    }
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// Where knowledge is kept, and what was read of it.
+#[derive(Debug)]
+pub struct Health {
+    directory: PathBuf,
+    known: BTreeMap<String, Knowledge>,
+}
+
+impl Health {
+    /// Keeps knowledge in `directory` (Nix: `/nix/var/nix/offload`), which is created when there is
+    /// something to keep.
+    #[must_use]
+    pub fn open(directory: impl Into<PathBuf>) -> Self {
+        Health {
+            directory: directory.into(),
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// What is known of `machine`, by any process that shares the directory.
+    pub fn of(&mut self, machine: &Machine) -> Knowledge {
+        let uri = machine.uri.as_str();
+        let known = read(&self.path(uri)).unwrap_or_default();
+        self.known.insert(uri.to_owned(), known.clone());
+        known
+    }
+
+    /// `machine` was reached by `way`, where `protocol` is spoken.
+    pub fn reached(&mut self, machine: &Machine, way: Way, protocol: Option<u8>) {
+        let reached = Knowledge {
+            machine: machine.uri.as_str().to_owned(),
+            way: Some(way),
+            protocol,
+            outage: None,
+        };
+        self.learn(machine, reached);
+    }
+
+    /// `machine` could not be reached.
+    pub fn failed(&mut self, machine: &Machine, reason: &str) {
+        let known = self.of(machine);
+        let failures = known.outage.map_or(0, |outage| outage.failures);
+        let outage = Some(Outage {
+            failures: failures.saturating_add(1),
+            last: now(),
+            reason: reason.to_owned(),
+        });
+        let machine_uri = machine.uri.as_str().to_owned();
+        self.learn(
+            machine,
+            Knowledge {
+                machine: machine_uri,
+                outage,
+                ..known
+            },
+        );
+    }
+
+    /// Nothing is written where nothing has changed: a build in a chain does not touch the disk.
+    fn learn(&mut self, machine: &Machine, knowledge: Knowledge) {
+        let uri = machine.uri.as_str();
+        if self.known.get(uri) == Some(&knowledge) {
+            return;
+        }
+        // Knowledge is a help, not a need: whoever cannot keep it learns again.
+        let _ = write(&self.directory, &self.path(uri), &knowledge);
+        self.known.insert(uri.to_owned(), knowledge);
+    }
+
+    /// Named by a hash: a URI may be longer than a file name.
+    fn path(&self, uri: &str) -> PathBuf {
+        let hash = HashAlgorithm::Sha256.hash(uri.as_bytes());
+        let name = data_encoding::HEXLOWER.encode(&hash.digest()[..16]);
+        self.directory.join(format!("{name}.json"))
+    }
+}
+
+fn read(path: &Path) -> Option<Knowledge> {
+    if path.metadata().ok()?.len() > MAX_FILE {
+        return None;
+    }
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// As a whole or not at all: others read it at any moment.
+fn write(directory: &Path, path: &Path, knowledge: &Knowledge) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    serde_json::to_writer_pretty(&mut file, knowledge)?;
+    file.flush()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machines::read_builders;
+
+    fn machine(line: &str) -> Machine {
+        read_builders(line, "x86_64-linux").machines.remove(0)
+    }
+
+    #[test]
+    fn what_one_process_learns_another_knows() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("offload");
+        let (a, b) = (machine("ssh-ng://a"), machine("ssh-ng://b"));
+        let mut health = Health::open(&directory);
+        assert_eq!(health.of(&a), Knowledge::default());
+        health.reached(&a, Way::Socket, Some(34));
+        health.failed(&b, "no answer");
+        let mut other = Health::open(&directory);
+        let known = other.of(&a);
+        assert_eq!((known.way, known.protocol), (Some(Way::Socket), Some(34)));
+        let outage = other.of(&b).outage.unwrap();
+        assert_eq!((outage.failures, &*outage.reason), (1, "no answer"));
+        assert!(outage.lasts(now()));
+
+        // What it had learnt before stays; being reached ends the outage.
+        other.failed(&a, "no answer");
+        assert_eq!(health.of(&a).way, Some(Way::Socket));
+        other.failed(&a, "no answer");
+        assert_eq!(health.of(&a).outage.unwrap().failures, 2);
+        health.reached(&a, Way::Command, None);
+        assert_eq!(other.of(&a).outage, None);
+    }
+
+    #[test]
+    fn an_outage_lasts_longer_each_time_and_not_for_ever() {
+        let outage = |failures| Outage {
+            failures,
+            last: 1000,
+            reason: String::new(),
+        };
+        let pauses = [1, 2, 3, 4, 5, 1000].map(|failures| outage(failures).over_at() - 1000);
+        assert_eq!(pauses, [60, 120, 240, 480, 600, 600]);
+        assert!(outage(1).lasts(1059) && !outage(1).lasts(1060));
+        assert!(!outage(1).lasts(999), "the clock was set back");
+    }
+
+    #[test]
+    fn nonsense_is_no_knowledge() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut health = Health::open(folder.path());
+        let a = machine("ssh-ng://a");
+        for text in ["", "{", "[1]", r#"{"way": "by-foot"}"#] {
+            std::fs::write(health.path("ssh-ng://a"), text).unwrap();
+            assert_eq!(health.of(&a), Knowledge::default(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! A conversation with a machine's store daemon, whichever way it is reached and whichever of the
+//! two protocols is spoken there.
+
+mod ask;
+mod building;
+mod output;
+mod serve;
+mod way;
+
+pub(crate) use output::OutputClaim;
+pub(crate) use way::NIX_SOCKET;
+pub use way::Way;
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use store_path::StoreDir;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use worker_protocol::client::{Client, Options, Ticket};
+use worker_protocol::{Error, Operation, Version};
+
+use self::ask::Asked;
+pub use self::ask::Question;
+pub(crate) use self::serve::Serve;
+use crate::failure::{Failure, RemoteFailure};
+use crate::health::Knowledge;
+use crate::link::{ByteStream, LinkError, SshLink, SshTarget, Traffic};
+use crate::log::{Log, Said};
+use crate::machines::Machine;
+
+/// How long a daemon may be silent about anything but a build. Old daemons make whoever adds a
+/// temporary root wait for a garbage collection.
+const SILENCE: Duration = Duration::from_secs(600);
+
+pub(crate) type Reader = Box<dyn AsyncRead + Send + Unpin>;
+pub(crate) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+pub(crate) type Worker = Client<Reader, Writer>;
+
+/// An open conversation with a machine's store daemon. One per build: hanging up is the only way
+/// to cancel a build.
+pub struct Remote {
+    pub(crate) conversation: Conversation,
+    link: SshLink,
+    machine: Machine,
+    store_dir: StoreDir,
+    user: String,
+    traffic: Traffic,
+    way: Way,
+    place: String,
+    /// The question that has left already.
+    asked: Option<Asked>,
+}
+
+/// In one of the two protocols.
+pub(crate) enum Conversation {
+    Worker(Box<Worker>),
+    Serve(Box<Serve>),
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Remote")
+            .field("machine", &self.machine.uri.as_str())
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A conversation that has begun.
+struct Begun {
+    conversation: Conversation,
+    asked: Option<Asked>,
+    traffic: Traffic,
+    place: String,
+}
+
+impl Remote {
+    /// Connects to `machine`, begins a conversation with its store daemon, and asks `question`.
+    ///
+    /// With what is `known` of the machine everything leaves in one flight; otherwise the ways are
+    /// tried one after the other, and the daemon is listened to first.
+    ///
+    /// # Errors
+    /// When the machine cannot be reached, or no way leads to a store daemon.
+    pub async fn connect(
+        machine: &Machine,
+        target: &SshTarget,
+        store_dir: StoreDir,
+        known: &Knowledge,
+        question: &Question,
+        log: &mut Log,
+    ) -> Result<Self, Failure> {
+        let link = SshLink::connect(target).await?;
+        let mut dead_ends = Vec::new();
+        for way in Way::of(machine, known.way) {
+            let believed = match known.way == Some(way) {
+                true => known.protocol.map(Version::nix),
+                false => None,
+            };
+            let road = Road {
+                link: &link,
+                machine,
+                store_dir: &store_dir,
+                way,
+            };
+            match road.begin(believed, question, log).await {
+                Ok(begun) => {
+                    return Ok(Remote {
+                        conversation: begun.conversation,
+                        asked: begun.asked,
+                        traffic: begun.traffic,
+                        place: begun.place,
+                        link,
+                        machine: machine.clone(),
+                        store_dir,
+                        user: target.user.clone(),
+                        way,
+                    });
+                }
+                // This one names the way already.
+                Err(failure @ Failure::Link(LinkError::Channel { .. })) => {
+                    dead_ends.push(failure.to_string());
+                }
+                Err(failure) if is_dead_end(&failure) => {
+                    dead_ends.push(format!("{way}: {failure}"));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Err(Failure::NoDaemon(dead_ends.join("; ")))
+    }
+
+    /// Gives this conversation up and begins another one on the same connection.
+    ///
+    /// # Errors
+    /// When the daemon is not there any more.
+    pub async fn begin_anew(&mut self, log: &mut Log) -> Result<(), Failure> {
+        let believed = self.protocol().map(Version::nix);
+        let road = Road {
+            link: &self.link,
+            machine: &self.machine,
+            store_dir: &self.store_dir,
+            way: self.way,
+        };
+        let begun = road.begin(believed, &Question::default(), log).await?;
+        self.conversation = begun.conversation;
+        self.asked = begun.asked;
+        self.traffic = begun.traffic;
+        Ok(())
+    }
+
+    /// The machine's store URI.
+    #[must_use]
+    pub fn uri(&self) -> &str {
+        self.machine.uri.as_str()
+    }
+
+    /// The user on the machine.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// How the daemon is reached.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// How the daemon is reached, in full: `socket /nix/..` or `command "nix-daemon --stdio"`.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Bytes that have passed, before encryption.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// The minor number of the worker protocol's version that is spoken, if that protocol is.
+    #[must_use]
+    pub fn protocol(&self) -> Option<u8> {
+        match &self.conversation {
+            Conversation::Worker(client) => client.version().map(Version::minor),
+            Conversation::Serve(_) => None,
+        }
+    }
+
+    /// Whether the daemon trusts this user, where it tells (from protocol 1.35 on).
+    #[must_use]
+    pub fn trusted(&self) -> Option<bool> {
+        match &self.conversation {
+            Conversation::Worker(client) => client.trusted(),
+            Conversation::Serve(_) => None,
+        }
+    }
+
+    /// Hears what the machine has yet to say of a build that is over. Nothing more can be asked.
+    pub(crate) async fn hear_out(&mut self, log: &mut Log) {
+        if let Conversation::Serve(serve) = &mut self.conversation {
+            serve.finish(log).await;
+        }
+    }
+
+    /// What the daemon says of itself, for messages: `nix 2.8.0, protocol 1.34`.
+    #[must_use]
+    pub fn description(&self) -> String {
+        match &self.conversation {
+            Conversation::Worker(client) => {
+                let program = client
+                    .daemon_version()
+                    .map(|version| format!("nix {version}"));
+                let version = client
+                    .version()
+                    .map(|version| format!("protocol {version}"));
+                let said = [program, version].into_iter().flatten();
+                said.collect::<Vec<_>>().join(", ")
+            }
+            Conversation::Serve(serve) => serve.description(),
+        }
+    }
+
+    /// Ends the conversation and the connection.
+    pub async fn close(self) {
+        drop(self.conversation);
+        self.link.close().await;
+    }
+}
+
+/// One way to one machine, on an open connection.
+struct Road<'a> {
+    link: &'a SshLink,
+    machine: &'a Machine,
+    store_dir: &'a StoreDir,
+    way: Way,
+}
+
+impl Road<'_> {
+    /// Begins a conversation. A daemon that turns out to be older than `believed` is greeted anew.
+    async fn begin(
+        &self,
+        believed: Option<Version>,
+        question: &Question,
+        log: &mut Log,
+    ) -> Result<Begun, Failure> {
+        let begun = self.greet(believed, question, log).await;
+        match begun {
+            Err(Failure::Remote {
+                error: RemoteFailure::Protocol(Error::AssumedTooMuch { .. }),
+                ..
+            }) => self.greet(None, question, log).await,
+            begun => begun,
+        }
+    }
+
+    async fn greet(
+        &self,
+        believed: Option<Version>,
+        question: &Question,
+        log: &mut Log,
+    ) -> Result<Begun, Failure> {
+        let ByteStream {
+            reader,
+            writer,
+            traffic,
+            way: place,
+            said,
+        } = self.way.open(self.link, self.machine).await?;
+        let store_dir = self.store_dir.clone();
+        let (conversation, asked) = match said {
+            Some(said) => {
+                let mut serve = Serve::greet(reader, writer, said, store_dir).await?;
+                let asked = serve.ask(question).await?;
+                (Conversation::Serve(Box::new(serve)), asked)
+            }
+            None => {
+                let options = Options {
+                    assume: believed,
+                    ..Options::nix(store_dir)
+                };
+                let mut client = Client::new(reader, writer, options);
+                let asked = greet_worker(&mut client, question, log).await?;
+                (Conversation::Worker(Box::new(client)), asked)
+            }
+        };
+        Ok(Begun {
+            conversation,
+            asked,
+            traffic,
+            place,
+        })
+    }
+}
+
+/// Where the version is believed to be known, the question leaves with the greeting.
+async fn greet_worker(
+    client: &mut Worker,
+    question: &Question,
+    log: &mut Log,
+) -> Result<Option<Asked>, Failure> {
+    let early = match client.version() {
+        Some(_) => ask::ask(client, question).await?,
+        None => None,
+    };
+    let mut forward = |message| log.forward(Said::Message(message));
+    let greeted = tokio::time::timeout(SILENCE, client.handshake(&mut forward)).await;
+    greeted
+        .map_err(|_| RemoteFailure::Silent(SILENCE))
+        .and_then(|greeted| Ok(greeted?))
+        .map_err(|error| error.during("greet the store daemon"))?;
+    match early {
+        Some(asked) => Ok(Some(asked)),
+        None => ask::ask(client, question).await,
+    }
+}
+
+/// Whether another way may lead there: this one ends at something else than what was expected.
+fn is_dead_end(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::Remote {
+            error: RemoteFailure::Protocol(_),
+            ..
+        }
+    )
+}
+
+/// Encodes a request behind those that wait to be sent.
+async fn queue<O: Operation>(
+    client: &mut Worker,
+    operation: &O,
+) -> Result<Ticket<O>, RemoteFailure> {
+    match tokio::time::timeout(SILENCE, client.queue(operation)).await {
+        Ok(queued) => Ok(queued?),
+        Err(_) => Err(RemoteFailure::Silent(SILENCE)),
+    }
+}
+
+/// Waits for a reply that comes without a build.
+pub(crate) async fn reply<O: Operation>(
+    client: &mut Worker,
+    ticket: Ticket<O>,
+    log: &mut Log,
+) -> Result<O::Reply, RemoteFailure> {
+    let heard = Cell::new(Instant::now());
+    let mut forward = |message| {
+        heard.set(Instant::now());
+        log.forward(Said::Message(message));
+    };
+    let reply = client.reply(ticket, &mut forward);
+    unless_silent(SILENCE, &heard, reply).await
+}
+
+/// Waits for `future` until nothing was heard for `bound`.
+pub(crate) async fn unless_silent<T>(
+    bound: Duration,
+    heard: &Cell<Instant>,
+    future: impl Future<Output = Result<T, Error>>,
+) -> Result<T, RemoteFailure> {
+    tokio::pin!(future);
+    loop {
+        let deadline = heard.get() + bound;
+        // The clock first: whoever never stops talking keeps the future busy for ever.
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(deadline) => {
+                if heard.get() + bound <= deadline {
+                    return Err(RemoteFailure::Silent(bound));
+                }
+            }
+            result = &mut future => return Ok(result?),
+        }
+    }
+}

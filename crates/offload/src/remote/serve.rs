@@ -1,0 +1,192 @@
+//! The serve protocol's side of a conversation: `nix-store --serve --write`, which is what keys
+//! with a forced command often allow. It trusts every user; what it says on the way comes on
+//! standard error.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use bytes::Bytes;
+use store_path::{StoreDir, StorePath};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
+use worker_protocol::serve::{
+    AddToStoreNar, BuildDerivation, BuildSettings, Client, Command, DumpStorePath, QueryPathInfos,
+    QueryValidPaths,
+};
+use worker_protocol::{BuildResult, Error, PathInfo, ValidPathInfo};
+
+use super::ask::{Asked, Question};
+use super::{Reader, SILENCE, Writer, unless_silent};
+use crate::failure::{Failure, RemoteFailure};
+use crate::job::Job;
+use crate::log::{Log, Said};
+
+/// How long the end of standard error is waited for when a conversation is over.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A conversation in the serve protocol.
+pub(crate) struct Serve {
+    client: Client<Reader, Writer>,
+    /// Standard error, as it comes. Its sender holds no more than the SSH channel does: it is only
+    /// fed while something is read.
+    said: UnboundedReceiver<Bytes>,
+}
+
+impl Serve {
+    pub(super) async fn greet(
+        reader: Reader,
+        writer: Writer,
+        said: UnboundedReceiver<Bytes>,
+        store_dir: StoreDir,
+    ) -> Result<Self, Failure> {
+        let mut client = Client::new(reader, writer, store_dir, None);
+        let greeted = tokio::time::timeout(SILENCE, client.handshake()).await;
+        greeted
+            .map_err(|_| RemoteFailure::Silent(SILENCE))
+            .and_then(|greeted| Ok(greeted?))
+            .map_err(|error| error.during("greet nix-store --serve"))?;
+        Ok(Serve { client, said })
+    }
+
+    pub(super) fn description(&self) -> String {
+        match self.client.version() {
+            Some(version) => format!("serve protocol {version}"),
+            None => "serve protocol".to_owned(),
+        }
+    }
+
+    async fn queue<C: Command>(&mut self, command: &C) -> Result<(), RemoteFailure> {
+        Ok(self.client.queue(command).await?)
+    }
+
+    async fn reply<C: Command>(&mut self, log: &mut Log) -> Result<C::Reply, RemoteFailure> {
+        let heard = Cell::new(Instant::now());
+        let mut hear = |said| {
+            heard.set(Instant::now());
+            log.forward(said);
+        };
+        let reply = listening(&mut self.said, &mut hear, self.client.reply::<C>());
+        unless_silent(SILENCE, &heard, reply).await
+    }
+
+    /// Asking locks the inputs, too: they stay while the conversation lasts.
+    pub(super) async fn ask(&mut self, question: &Question) -> Result<Option<Asked>, Failure> {
+        if question.inputs.is_empty() {
+            return Ok(None);
+        }
+        let query = QueryValidPaths {
+            lock: true,
+            substitute: question.use_substitutes,
+            paths: question.inputs.clone(),
+        };
+        let queued = self.queue(&query).await;
+        queued.map_err(|error| error.during("ask which inputs are missing"))?;
+        Ok(Some(Asked::of_serve(question.inputs.clone())))
+    }
+
+    pub(super) async fn valid(
+        &mut self,
+        log: &mut Log,
+    ) -> Result<std::collections::BTreeSet<StorePath>, RemoteFailure> {
+        self.reply::<QueryValidPaths>(log).await
+    }
+
+    /// Announces a path whose archive follows by [`Serve::data`].
+    pub(crate) async fn add(&mut self, path: ValidPathInfo) -> Result<(), RemoteFailure> {
+        self.queue(&AddToStoreNar { path }).await
+    }
+
+    pub(crate) async fn data(&mut self, data: &[u8]) -> Result<(), Error> {
+        self.client.data(data).await
+    }
+
+    /// Waits until a path that was added is there.
+    pub(crate) async fn added(&mut self, log: &mut Log) -> Result<(), RemoteFailure> {
+        self.reply::<AddToStoreNar>(log).await
+    }
+
+    pub(super) async fn queue_build(&mut self, job: &Job) -> Result<(), RemoteFailure> {
+        let seconds = |limit: Option<Duration>| limit.map_or(0, |limit| limit.as_secs());
+        let settings = BuildSettings {
+            max_silent_time: seconds(job.options.silence),
+            timeout: seconds(job.options.time),
+            max_log_size: job.options.log_size,
+            keep_failed: job.options.keep_failed,
+            ..BuildSettings::default()
+        };
+        let request = BuildDerivation {
+            path: job.path.clone(),
+            derivation: job.derivation.clone(),
+            settings,
+        };
+        self.queue(&request).await
+    }
+
+    pub(super) async fn built(
+        &mut self,
+        hear: &mut impl FnMut(Said),
+    ) -> Result<BuildResult, Error> {
+        let reply = self.client.reply::<BuildDerivation>();
+        listening(&mut self.said, hear, reply).await
+    }
+
+    pub(super) async fn queue_output(&mut self, path: StorePath) -> Result<(), RemoteFailure> {
+        let paths = [path.clone()].into();
+        self.queue(&QueryPathInfos { paths }).await?;
+        self.queue(&DumpStorePath { path }).await
+    }
+
+    pub(super) async fn output_info(
+        &mut self,
+        log: &mut Log,
+    ) -> Result<Option<PathInfo>, RemoteFailure> {
+        let infos = self.reply::<QueryPathInfos>(log).await?;
+        Ok(infos.into_iter().next().map(|valid| valid.info))
+    }
+
+    pub(super) async fn open_archive(&mut self) -> Result<(), RemoteFailure> {
+        Ok(self.client.reply::<DumpStorePath>().await?)
+    }
+
+    pub(super) async fn raw_chunk(&mut self) -> Result<&[u8], Error> {
+        self.client.raw_chunk().await
+    }
+
+    pub(super) fn consume(&mut self, count: usize) {
+        self.client.consume(count);
+    }
+
+    /// Ends the conversation and hears the rest of standard error: the end of a build's log may
+    /// come behind its result.
+    pub(super) async fn finish(&mut self, log: &mut Log) {
+        let said = &mut self.said;
+        let ended = async {
+            self.client.end().await;
+            while let Some(bytes) = said.recv().await {
+                log.forward(Said::Raw(bytes));
+            }
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, ended).await;
+    }
+}
+
+/// Waits for `reply`, and passes on what is said meanwhile.
+async fn listening<T>(
+    said: &mut UnboundedReceiver<Bytes>,
+    hear: &mut impl FnMut(Said),
+    reply: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::pin!(reply);
+    loop {
+        tokio::select! {
+            biased;
+            Some(bytes) = said.recv() => hear(Said::Raw(bytes)),
+            reply = &mut reply => {
+                while let Ok(bytes) = said.try_recv() {
+                    hear(Said::Raw(bytes));
+                }
+                return reply;
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The ways to a machine's store daemon.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::link::{ByteStream, LinkError, SshLink};
+use crate::machines::{Machine, Scheme};
+
+/// The socket of a Nix daemon, unless the machine's URI says otherwise.
+pub(crate) const NIX_SOCKET: &str = "/nix/var/nix/daemon-socket/socket";
+
+/// A way to a machine's store daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// A channel to the daemon's socket: nothing has to be started (4-8 ms on an open connection,
+    /// where a command takes 28-63).
+    Socket,
+    /// `nix-daemon --stdio`: for hosts that forward no sockets.
+    Command,
+    /// `nix-store --serve --write`, the protocol of `ssh://`: for keys that allow only that.
+    Serve,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Way::Socket => "the daemon's socket",
+            Way::Command => "nix-daemon --stdio",
+            Way::Serve => "nix-store --serve",
+        })
+    }
+}
+
+impl Way {
+    /// The ways that lead to `machine`, in the order in which they are tried; `known` worked last
+    /// time.
+    pub(super) fn of(machine: &Machine, known: Option<Way>) -> Vec<Way> {
+        // Who names a program, or the store behind it, means just that.
+        let uri = &machine.uri;
+        if uri.parameter("remote-program").is_some() || uri.parameter("remote-store").is_some() {
+            return match uri.scheme() {
+                Scheme::SshNg => vec![Way::Command],
+                Scheme::Ssh => vec![Way::Serve],
+            };
+        }
+        let all = [Way::Socket, Way::Command, Way::Serve];
+        let rest = all.into_iter().filter(|way| Some(*way) != known);
+        known.into_iter().chain(rest).collect()
+    }
+
+    /// Opens a stream that goes this way.
+    pub(super) async fn open(
+        self,
+        link: &SshLink,
+        machine: &Machine,
+    ) -> Result<ByteStream, LinkError> {
+        match self {
+            Way::Socket => link.open_socket(NIX_SOCKET).await,
+            Way::Command => link.exec(&self.command(machine)).await,
+            // What a build prints comes on standard error there.
+            Way::Serve => link.exec_and_listen(&self.command(machine)).await,
+        }
+    }
+
+    fn command(self, machine: &Machine) -> String {
+        let (program, arguments) = match self {
+            Way::Serve => ("nix-store", "--serve --write"),
+            _ => ("nix-daemon", "--stdio"),
+        };
+        let program = machine.uri.parameter("remote-program").unwrap_or(program);
+        match machine.uri.parameter("remote-store") {
+            Some(store) => format!("{program} {arguments} --store {}", quote(store)),
+            None => format!("{program} {arguments}"),
+        }
+    }
+}
+
+/// One word for a POSIX shell.
+fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machines::read_builders;
+
+    #[track_caller]
+    fn ways(uri: &str, known: Option<Way>) -> Vec<String> {
+        let machine = read_builders(uri, "x86_64-linux").machines.remove(0);
+        let ways = Way::of(&machine, known).into_iter();
+        ways.map(|way| match way {
+            Way::Socket => way.to_string(),
+            _ => way.command(&machine),
+        })
+        .collect()
+    }
+
+    #[test]
+    fn what_worked_is_tried_first_and_what_is_named_alone() {
+        let all = [
+            "the daemon's socket",
+            "nix-daemon --stdio",
+            "nix-store --serve --write",
+        ];
+        assert_eq!(ways("ssh://a", None), all);
+        assert_eq!(ways("ssh-ng://a", Some(Way::Socket)), all);
+        assert_eq!(
+            ways("ssh-ng://a", Some(Way::Serve)),
+            [all[2], all[0], all[1]]
+        );
+        assert_eq!(
+            ways("ssh-ng://a?remote-program=/opt/d", Some(Way::Socket)),
+            ["/opt/d --stdio"]
+        );
+        assert_eq!(
+            ways("ssh://a?remote-program=/opt/s&remote-store=/it's", None),
+            [r"/opt/s --serve --write --store '/it'\''s'"]
+        );
+    }
+}

@@ -41,6 +41,9 @@ pub(crate) fn bed() -> MutexGuard<'static, Bed> {
 /// Where the coordinator has our hook.
 const OUR_HOOK: &str = "/opt/offload";
 
+/// Nix 2.3.7 knows the setting, and nothing that it turns on.
+const EXPERIMENTAL: &str = "experimental-features = nix-command ca-derivations";
+
 fn start() -> Pair {
     let hook = if ours().is_ok() { OUR_HOOK } else { STOCK_HOOK };
     let mut coordinator = HostOptions {
@@ -49,6 +52,7 @@ fn start() -> Pair {
             "max-jobs = 0".into(),
             "builders = @/etc/nix/machines".into(),
             format!("build-hook = {hook}"),
+            EXPERIMENTAL.into(),
         ],
         ..HostOptions::default()
     };
@@ -62,6 +66,7 @@ fn start() -> Pair {
     }
     let builder = HostOptions {
         distribution: distribution("OFFLOAD_TEST_BUILDER"),
+        nix_conf: vec![EXPERIMENTAL.into()],
         ..HostOptions::default()
     };
     let without_store = HostOptions {

@@ -9,6 +9,8 @@ mod bed;
 mod builds;
 mod choice;
 mod failures;
+mod floating;
 mod registration;
 mod rows;
 mod trouble;
+mod ways;

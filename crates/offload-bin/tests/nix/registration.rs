@@ -59,3 +59,37 @@ fn row(row: &Row<'_>) -> rusqlite::Result<Registration> {
         references: Vec::new(),
     })
 }
+
+/// Which output of a content-addressed derivation a path is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Realisation {
+    /// `sha256:BASE16`: not a path, whatever the column is called.
+    pub(crate) derivation_hash: String,
+    pub(crate) output: String,
+    pub(crate) signatures: String,
+}
+
+impl Realisation {
+    /// All that `path` is.
+    pub(crate) fn of(host: &Host, path: &str) -> Vec<Self> {
+        let database = host.outside("/nix/var/nix/db/db.sqlite");
+        let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .expect("the database is there");
+        let mut query = connection
+            .prepare(
+                "select drvPath, outputName, signatures from Realisations \
+                 join ValidPaths on outputPath = ValidPaths.id where path = ?",
+            )
+            .expect("content-addressed derivations are on");
+        let rows = query.query_map([path], |row| {
+            Ok(Self {
+                derivation_hash: row.get(0)?,
+                output: row.get(1)?,
+                signatures: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+            })
+        });
+        rows.expect("the query runs")
+            .map(|row| row.expect("it is text"))
+            .collect()
+    }
+}

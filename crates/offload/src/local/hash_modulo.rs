@@ -1,13 +1,16 @@
 //! The hash of content that refers to itself: its path follows from its hash, so that the hash is
 //! taken with every reference to the path blanked out.
+//!
+//! Nix 2.8.0 hashes the places of the references behind the content, too; 2.26.3 and 2.34.8 do not.
+//! A path says nothing of who made it, so that either will do.
 
 use store_path::{Hash, HashAlgorithm, Hasher};
 
 /// Length of a store path's digest as it is written, in bytes.
 const DIGEST: usize = 32;
 
-/// Hashes bytes with every occurrence of one digest replaced by NULs, and then the places where they
-/// were (`|80|272`), so that what has NULs there already hashes differently. As Nix does since 2.4.
+/// Hashes bytes with every occurrence of one digest replaced by NULs, with and without the places
+/// where they were (`|80|272`).
 ///
 /// Memory: the last 31 bytes.
 #[derive(Debug)]
@@ -50,12 +53,14 @@ impl HashModulo {
         self.rest = text.split_off(done);
     }
 
-    pub(super) fn finish(mut self) -> Hash {
+    /// The hashes that a path may have been made of: without the places, and with them.
+    pub(super) fn finish(mut self) -> [Hash; 2] {
         self.hasher.update(&self.rest);
+        let without = self.hasher.clone().finish();
         for place in self.places {
             self.hasher.update(format!("|{place}").as_bytes());
         }
-        self.hasher.finish()
+        [without, self.hasher.finish()]
     }
 }
 
@@ -65,7 +70,7 @@ mod tests {
 
     const OWN: [u8; DIGEST] = *b"0c1yxvq3nmf7z1lsbcjf0d6jh3zv2p5w";
 
-    fn hash(pieces: &[&[u8]]) -> Hash {
+    fn hash(pieces: &[&[u8]]) -> [Hash; 2] {
         let mut modulo = HashModulo::new(HashAlgorithm::Sha256, OWN);
         pieces.iter().for_each(|piece| modulo.update(piece));
         modulo.finish()
@@ -74,8 +79,9 @@ mod tests {
     #[test]
     fn occurrences_are_blanked_wherever_they_are_cut() {
         let text = [b"a", &OWN[..], &OWN[..], b"bc", &OWN[..16]].concat();
-        let blank = [b"a", &[0; 64][..], b"bc", &OWN[..16], b"|1|33"].concat();
-        let expected = HashAlgorithm::Sha256.hash(&blank);
+        let blank = [b"a", &[0; 64][..], b"bc", &OWN[..16]].concat();
+        let places = [&blank[..], b"|1|33"].concat();
+        let expected = [&blank, &places].map(|text| HashAlgorithm::Sha256.hash(text));
         assert_eq!(hash(&[&text]), expected);
         for cut in 0..text.len() {
             let (a, b) = text.split_at(cut);
@@ -87,7 +93,8 @@ mod tests {
 
     #[test]
     fn without_occurrences_it_is_the_plain_hash() {
-        assert_eq!(hash(&[]), HashAlgorithm::Sha256.hash(b""));
-        assert_eq!(hash(&[b"abc"]), HashAlgorithm::Sha256.hash(b"abc"));
+        for text in [&b""[..], b"abc"] {
+            assert_eq!(hash(&[text]), [HashAlgorithm::Sha256.hash(text); 2]);
+        }
     }
 }

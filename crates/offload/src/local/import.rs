@@ -108,10 +108,18 @@ impl ContentHasher {
         }
     }
 
-    fn finish(self) -> Hash {
-        match self {
-            ContentHasher::Plain(hasher) => hasher.finish(),
-            ContentHasher::Modulo(hasher) => hasher.finish(),
+    /// Compares with the hash of an address.
+    fn check(self, expected: &Hash) -> Result<(), Hash> {
+        let (actual, another) = match self {
+            ContentHasher::Plain(hasher) => (hasher.finish(), None),
+            ContentHasher::Modulo(hasher) => {
+                let [without, with] = hasher.finish();
+                (without, Some(with))
+            }
+        };
+        match actual == *expected || another.as_ref() == Some(expected) {
+            true => Ok(()),
+            false => Err(actual),
         }
     }
 }
@@ -229,21 +237,21 @@ fn check_fixed(
     fixed: &ContentAddress,
     hasher: ContentHasher,
 ) -> Result<(), ImportError> {
-    let actual = match fixed.method {
-        ContentAddressMethod::Recursive => hasher.finish(),
+    let hasher = match fixed.method {
+        ContentAddressMethod::Recursive => hasher,
         _ => hash_flat(path, hasher)?,
     };
-    if actual == fixed.hash {
-        return Ok(());
-    }
-    Err(ImportError::FixedOutput {
-        path: path.clone(),
-        specified: fixed.hash.print(HashFormat::Sri),
-        actual: actual.print(HashFormat::Sri),
-    })
+    hasher
+        .check(&fixed.hash)
+        .map_err(|actual| ImportError::FixedOutput {
+            path: path.clone(),
+            specified: fixed.hash.print(HashFormat::Sri),
+            actual: actual.print(HashFormat::Sri),
+        })
 }
 
-fn hash_flat(path: &PathBuf, mut hasher: ContentHasher) -> Result<Hash, ImportError> {
+/// Feeds the content of the file at `path` to `hasher`.
+fn hash_flat(path: &PathBuf, mut hasher: ContentHasher) -> Result<ContentHasher, ImportError> {
     use std::os::unix::fs::PermissionsExt;
     let failed = |source| ImportError::ReadBack {
         path: path.clone(),
@@ -257,7 +265,7 @@ fn hash_flat(path: &PathBuf, mut hasher: ContentHasher) -> Result<Hash, ImportEr
     let mut buffer = vec![0; BUFFER];
     loop {
         match file.read(&mut buffer).map_err(failed)? {
-            0 => return Ok(hasher.finish()),
+            0 => return Ok(hasher),
             length => hasher.update(&buffer[..length]),
         }
     }

@@ -12,11 +12,15 @@
 #[cfg(feature = "tokio")]
 mod adapter;
 mod greet;
+mod options;
+mod reply;
 mod session;
 mod upload;
 
 #[cfg(feature = "tokio")]
 pub use adapter::{Client, MultipleUpload, NarUpload};
-pub use session::{Options, Progress, Session, Ticket};
+pub use options::Options;
+pub use session::{Progress, Session};
 
 pub use crate::handshake::Greeting;
+pub use crate::outstanding::Ticket;

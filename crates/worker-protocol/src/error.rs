@@ -100,6 +100,10 @@ pub enum Incompatible {
     /// A version that is not spoken here.
     #[error("it announced version {0:#x}")]
     Version(u64),
+    /// A version below the one that requests were already encoded for, in the serve protocol: connect again
+    /// without the assumption.
+    #[error("it announced version {0:#x}, less than was assumed")]
+    OlderThanAssumed(u64),
 }
 
 /// What a caller can do out of turn.
@@ -123,6 +127,9 @@ pub enum Misuse {
     /// An upload is under way.
     #[error("send a request within the upload of {0}")]
     WithinUpload(Place),
+    /// A request whose data goes with it has to be begun as an upload.
+    #[error("send {0} without its data")]
+    WithoutData(Place),
     /// More data than was announced.
     #[error("upload {given} bytes where {left} are left")]
     TooMuchData {

@@ -28,6 +28,22 @@ pub(crate) fn agree(ours: Version, theirs: u64) -> Result<Version, Error> {
         .ok_or(Error::Incompatible(Incompatible::Version(theirs)))
 }
 
+/// What a client says first: all of it, if the daemon's version is `assumed` or makes no difference to it.
+pub(crate) fn encode_client(encoder: &mut Encoder<'_>, version: Version, assumed: bool) {
+    encoder.word(CLIENT_MAGIC).word(version.to_word());
+    if assumed || !version.has_features() {
+        encode_client_words(encoder, version);
+    }
+}
+
+/// What a client says behind its version, once the version is agreed on.
+pub(crate) fn encode_client_words(encoder: &mut Encoder<'_>, version: Version) {
+    if version.has_features() {
+        encode_features(encoder, &[]);
+    }
+    encoder.word(0).word(0);
+}
+
 /// A daemon's first two words: its version's.
 pub(crate) fn decode_hello(decoder: &mut Decoder<'_>) -> Result<Result<u64, Error>, Stop> {
     match decoder.word()? {
@@ -39,7 +55,8 @@ pub(crate) fn decode_hello(decoder: &mut Decoder<'_>) -> Result<Result<u64, Erro
 /// What a daemon tells of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Greeting {
-    /// The features that it has and this side announced.
+    /// The features that it named, known here or not. None of them is in use: this side announces none.
+    /// From 1.38 on.
     pub features: Vec<Text>,
     /// Its program's version, such as `2.34.8`. From 1.33 on.
     pub daemon_version: Option<Text>,

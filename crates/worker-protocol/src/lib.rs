@@ -72,16 +72,20 @@ mod basic_derivation;
 mod buffer;
 mod build_result;
 pub mod client;
+mod connection;
 mod derived_path;
 mod error;
 pub mod export;
 mod handshake;
 pub mod log;
 pub mod operation;
+mod outstanding;
 mod path_info;
 mod realisation;
 pub mod serve;
 pub mod server;
+#[cfg(feature = "tokio")]
+mod streams;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod value;

@@ -10,9 +10,11 @@
 
 #[cfg(feature = "tokio")]
 mod adapter;
+mod options;
 mod session;
 mod upload;
 
 #[cfg(feature = "tokio")]
 pub use adapter::Server;
-pub use session::{Options, Progress, Session};
+pub use options::Options;
+pub use session::{Progress, Session};

@@ -113,6 +113,7 @@ fn conversation() {
         },
         Error::Incompatible(Incompatible::Magic(0x3231_2f31_2e31_2048)),
         Error::Incompatible(Incompatible::Version(0x20a)),
+        Error::Incompatible(Incompatible::OlderThanAssumed(0x205)),
         Error::AssumedTooMuch {
             assumed: Version::nix(37),
             daemon: version
@@ -135,6 +136,7 @@ fn conversation() {
         Error::Misused(Misuse::AlreadyRead(2)),
         Error::Misused(Misuse::BeforeHandshake),
         Error::Misused(Misuse::WithinUpload(place)),
+        Error::Misused(Misuse::WithoutData(place)),
         Error::Misused(Misuse::TooMuchData { given: 10, left: 4 }),
         Error::Misused(Misuse::TooLittleData { missing: 4 }),
         Error::Misused(Misuse::PathCount {

@@ -1,19 +1,16 @@
 use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::Poll;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::session::{Options, Progress, Session, Ticket};
+use super::options::Options;
+use super::session::{Progress, Session};
+#[cfg(doc)]
+use crate::Misuse;
 use crate::operation::{AddMultipleToStore, UploadOperation};
-use crate::{Context, Error, Log, Misuse, Operation, ValidPathInfo, Version};
-
-/// How much may come from the daemon while something is sent and nobody reads replies.
-const READ_AHEAD: usize = 64 << 20;
-
-/// How much may wait to be sent before an upload waits for it.
-const WRITE_BEHIND: usize = 512 << 10;
+use crate::outstanding::Ticket;
+use crate::streams::{Goal, Streams, WRITE_BEHIND};
+use crate::{Context, Error, Log, Operation, ValidPathInfo, Version};
 
 /// A connection to a store daemon.
 ///
@@ -48,24 +45,7 @@ const WRITE_BEHIND: usize = 512 << 10;
 #[derive(Debug)]
 pub struct Client<R, W> {
     session: Session,
-    reader: R,
-    writer: W,
-    /// Whether something was written since the writer was flushed.
-    unflushed: bool,
-    /// Whether the writer has failed. What the daemon said before is still read.
-    write_failed: bool,
-    read_ended: bool,
-}
-
-/// What is waited for.
-#[derive(Clone, Copy)]
-enum Goal {
-    /// So many bytes in the buffer, or the end of the input.
-    Buffered(usize),
-    /// No more than so many bytes to be sent.
-    Unsent(usize),
-    /// Everything sent and flushed.
-    Flushed,
+    streams: Streams<R, W>,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
@@ -73,11 +53,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
     pub fn new(reader: R, writer: W, options: Options) -> Client<R, W> {
         Client {
             session: Session::new(options),
-            reader,
-            writer,
-            unflushed: false,
-            write_failed: false,
-            read_ended: false,
+            streams: Streams::new(reader, writer),
         }
     }
 
@@ -109,7 +85,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
 
     /// Ends the conversation, and hands the streams back with what came from the daemon and was not used.
     pub fn into_parts(self) -> (R, W, Vec<u8>) {
-        (self.reader, self.writer, self.session.into_unused())
+        let (reader, writer) = self.streams.into_parts();
+        (reader, writer, self.session.into_unused())
     }
 
     /// Waits for the end of the handshake. Replies do so by themselves.
@@ -181,7 +158,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
     ) -> Result<O::Reply, Error> {
         // Even if the reply is there already: others may wait for what was queued since.
         poll_fn(|task| {
-            let _ = self.poll_write(task);
+            let _ = self.streams.poll_send(task, &mut self.session.connection);
             Poll::Ready(())
         })
         .await;
@@ -302,80 +279,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
     }
 
     async fn drive(&mut self, goal: Goal) -> Result<(), Error> {
-        poll_fn(|task| self.poll_drive(task, goal)).await
-    }
-
-    /// Writes and reads as much as can be done without waiting, until the goal is reached.
-    fn poll_drive(&mut self, task: &mut TaskContext<'_>, goal: Goal) -> Poll<Result<(), Error>> {
-        if !matches!(goal, Goal::Buffered(_)) && self.may_read_ahead() {
-            // What has come already is not left lying until writing has to wait.
-            let _ = self.poll_read(task);
-        }
-        loop {
-            let writing = self.poll_write(task);
-            let reached = match goal {
-                Goal::Buffered(count) => self.session.buffered() >= count || self.read_ended,
-                Goal::Unsent(count) => self.session.outgoing().len() <= count,
-                Goal::Flushed => writing.is_ready(),
-            };
-            if reached {
-                return Poll::Ready(Ok(()));
-            }
-            if self.read_ended {
-                // What is to be sent will not be answered. The replies tell why.
-                return Poll::Ready(Ok(()));
-            }
-            if !matches!(goal, Goal::Buffered(_)) && !self.may_read_ahead() {
-                let error = Misuse::UnreadReplies(self.session.buffered());
-                return Poll::Ready(Err(error.into()));
-            }
-            ready!(self.poll_read(task));
-        }
-    }
-
-    fn may_read_ahead(&self) -> bool {
-        !self.read_ended && self.session.buffered() < READ_AHEAD
-    }
-
-    /// Ready when nothing is left to be sent.
-    fn poll_write(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
-        while !self.session.outgoing().is_empty() && !self.write_failed {
-            match ready!(Pin::new(&mut self.writer).poll_write(task, self.session.outgoing())) {
-                Ok(count) if count > 0 => {
-                    self.session.sent(count);
-                    self.unflushed = true;
-                }
-                _ => self.write_failed = true,
-            }
-        }
-        if self.unflushed && !self.write_failed {
-            match ready!(Pin::new(&mut self.writer).poll_flush(task)) {
-                Ok(()) => self.unflushed = false,
-                Err(_) => self.write_failed = true,
-            }
-        }
-        if self.write_failed {
-            self.session.sending_failed();
-        }
-        Poll::Ready(())
-    }
-
-    /// Ready when something came, or the input ended.
-    fn poll_read(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
-        let mut buffer = ReadBuf::new(self.session.space());
-        let result = ready!(Pin::new(&mut self.reader).poll_read(task, &mut buffer));
-        let count = buffer.filled().len();
-        match result {
-            Ok(()) if count > 0 => self.session.received(count),
-            Ok(()) => self.end_input(None),
-            Err(error) => self.end_input(Some(&error)),
-        }
-        Poll::Ready(())
-    }
-
-    fn end_input(&mut self, failure: Option<&io::Error>) {
-        self.read_ended = true;
-        self.session.input_ended(failure);
+        let (streams, connection) = (&mut self.streams, &mut self.session.connection);
+        poll_fn(|task| streams.poll_drive(task, connection, goal)).await
     }
 }
 

@@ -1,7 +1,7 @@
-use super::session::{HANDSHAKE, Progress, Session, Stage};
+use super::session::{Progress, Session, Stage};
 use crate::handshake::{self, Greeting};
 use crate::log::Message;
-use crate::wire::Encoder;
+use crate::outstanding::HANDSHAKE;
 use crate::{Error, Version};
 
 // What is said stands in the module `handshake`.
@@ -65,7 +65,9 @@ impl Session {
         };
         let announced = self.context.version;
         let agreed = handshake::agree(announced, daemon).map_err(|error| self.end(error))?;
-        if self.assumed && agreed != announced && (self.last_number > 0 || announced.has_features())
+        if self.assumed
+            && agreed != announced
+            && (self.outstanding.total() > 0 || announced.has_features())
         {
             let error = Error::AssumedTooMuch {
                 assumed: announced,
@@ -77,11 +79,7 @@ impl Session {
         self.version_known = true;
         self.stage = Stage::Greeting;
         if !self.assumed && announced.has_features() {
-            let mut encoder = Encoder::new(&mut self.outgoing);
-            if agreed.has_features() {
-                handshake::encode_features(&mut encoder, &[]);
-            }
-            encoder.word(0).word(0);
+            handshake::encode_client_words(&mut self.connection.encoder(), agreed);
         }
         Ok(None)
     }

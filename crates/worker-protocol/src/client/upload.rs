@@ -1,5 +1,6 @@
-use super::session::{Progress, Session, Ticket};
+use super::session::{Progress, Session};
 use crate::operation::{AddMultipleToStore, Upload, UploadOperation};
+use crate::outstanding::Ticket;
 use crate::wire::Encoder;
 use crate::{Context, Error, Misuse, Operation, Place, ValidPathInfo, Value, Version};
 
@@ -58,10 +59,10 @@ impl Session {
         left: Option<u64>,
         paths: Option<(u64, u64)>,
     ) -> Result<Ticket<O>, Error> {
-        let ticket = self.queue(operation)?;
+        let ticket = self.queue_request(operation)?;
         self.upload = Some(UploadState {
             place: Place {
-                number: ticket.number,
+                number: ticket.number(),
                 operation: O::NAME,
             },
             kind: O::upload(self.context.version),
@@ -129,7 +130,7 @@ impl Session {
                 return Err(Misuse::TooMuchData { given, left }.into());
             }
         }
-        let mut encoder = Encoder::new(&mut self.outgoing);
+        let out = self.connection.queue();
         let taken = match state.kind {
             _ if state.answered => data.len(),
             Upload::Framed if state.gathered.len() + data.len() < FRAME => {
@@ -137,20 +138,20 @@ impl Session {
                 data.len()
             }
             Upload::Framed => {
-                encoder.word((state.gathered.len() + data.len()) as u64);
-                self.outgoing.append(&mut state.gathered);
-                self.outgoing.extend_from_slice(data);
+                Encoder::new(out).word((state.gathered.len() + data.len()) as u64);
+                out.append(&mut state.gathered);
+                out.extend_from_slice(data);
                 data.len()
             }
             Upload::Tunnelled if state.wanted == 0 || data.is_empty() => 0,
             Upload::Tunnelled => {
                 let count = data.len().min(state.wanted);
-                encoder.bytes(&data[..count]);
+                Encoder::new(out).bytes(&data[..count]);
                 state.wanted = 0;
                 count
             }
             Upload::Inline | Upload::None => {
-                self.outgoing.extend_from_slice(data);
+                out.extend_from_slice(data);
                 data.len()
             }
         };
@@ -176,12 +177,10 @@ impl Session {
         }
         if !self.upload_is_next() {
             let wanted = self.upload_state().place.number;
-            return match self.pending.front() {
-                Some(next) if self.upload_waits() => Err(Misuse::OutOfOrder {
-                    wanted,
-                    next: next.place,
+            return match self.outstanding.front() {
+                Some(next) if self.upload_waits() => {
+                    Err(Misuse::OutOfOrder { wanted, next }.into())
                 }
-                .into()),
                 _ => Ok(Progress::NeedBytes(1)),
             };
         }
@@ -189,7 +188,9 @@ impl Session {
         if self.at_body {
             return Ok(Progress::Ready(()));
         }
-        let progress = self.poll_body();
+        let state = self.upload_state();
+        let (place, tunnelled) = (state.place, state.kind == Upload::Tunnelled);
+        let progress = self.poll_body(place, tunnelled);
         let at_body = self.at_body;
         if let Err(Error::Remote(_)) = &progress {
             self.end_frames();
@@ -211,8 +212,8 @@ impl Session {
 
     /// Whether the reply that is to come next is the upload's own.
     pub(super) fn upload_is_next(&self) -> bool {
-        match (&self.upload, self.pending.front()) {
-            (Some(state), Some(front)) => front.place.number == state.place.number,
+        match (&self.upload, self.outstanding.front()) {
+            (Some(state), Some(front)) => front == state.place,
             _ => false,
         }
     }
@@ -240,11 +241,12 @@ impl Session {
             .as_mut()
             .expect("an upload was begun and not finished");
         if state.kind == Upload::Framed {
+            let out = self.connection.queue();
             if !state.gathered.is_empty() {
-                Encoder::new(&mut self.outgoing).word(state.gathered.len() as u64);
-                self.outgoing.append(&mut state.gathered);
+                Encoder::new(out).word(state.gathered.len() as u64);
+                out.append(&mut state.gathered);
             }
-            Encoder::new(&mut self.outgoing).word(0);
+            Encoder::new(out).word(0);
         }
     }
 

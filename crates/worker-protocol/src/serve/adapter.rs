@@ -1,46 +1,69 @@
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::Poll;
 
 use store_path::StoreDir;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Command, Progress, ServeVersion, Session};
+use super::command::{Command, UploadCommand};
+use super::session::{Context, Progress, Session};
+use super::version::ServeVersion;
 use crate::Error;
 #[cfg(doc)]
 use crate::Misuse;
-
-/// How much may wait to be sent before data waits for it.
-const WRITE_BEHIND: usize = 512 << 10;
+use crate::outstanding::Ticket;
+use crate::streams::{Goal, Streams, WRITE_BEHIND};
 
 /// A connection to `nix-store --serve --write`.
 ///
-/// There are no timeouts inside: wrap the futures. All but [`Client::data`] may be dropped at any time and
-/// called again.
+/// ```no_run
+/// # async fn example(path: store_path::StorePath) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::process::Stdio;
+/// use store_path::StoreDir;
+/// use worker_protocol::serve::{Client, QueryPathInfos, QueryValidPaths};
+///
+/// let mut program = tokio::process::Command::new("ssh")
+///     .args(["builder", "nix-store", "--serve", "--write"])
+///     .stdin(Stdio::piped())
+///     .stdout(Stdio::piped())
+///     .spawn()?;
+/// let reader = program.stdout.take().ok_or("it is piped")?;
+/// let writer = program.stdin.take().ok_or("it is piped")?;
+/// let mut client = Client::new(reader, writer, StoreDir::NIX, None);
+///
+/// let paths = [path].into();
+/// let valid = QueryValidPaths { lock: true, substitute: false, paths };
+/// let infos = QueryPathInfos { paths: valid.paths.clone() };
+/// let valid = client.queue(&valid).await?;
+/// let infos = client.queue(&infos).await?;
+/// // The handshake and both requests leave in one write, and are answered after one round trip.
+/// println!("valid: {:?}", client.reply(valid).await?);
+/// println!("infos: {:?}", client.reply(infos).await?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Waiting and giving up
+///
+/// There are no timeouts inside: wrap the futures. All but those of [`Client::call`] and [`Upload::write`] may
+/// be dropped at any time and called again later. An [`Upload`] that is dropped before it was finished ends the
+/// connection.
 #[derive(Debug)]
 pub struct Client<R, W> {
     session: Session,
-    reader: R,
-    writer: W,
-    write_failed: bool,
-    read_ended: bool,
+    streams: Streams<R, W>,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
-    /// A client that talks through `reader` and `writer`. Nothing is sent yet.
+    /// A client that talks through `reader` and `writer`. Nothing is sent yet. See [`Session::new`] for `assume`.
     pub fn new(
         reader: R,
         writer: W,
         store_dir: StoreDir,
         assume: Option<ServeVersion>,
     ) -> Client<R, W> {
-        let session = Session::new(store_dir, assume);
         Client {
-            session,
-            reader,
-            writer,
-            write_failed: false,
-            read_ended: false,
+            session: Session::new(store_dir, assume),
+            streams: Streams::new(reader, writer),
         }
     }
 
@@ -49,88 +72,111 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
         self.session.version()
     }
 
-    /// Waits for the server's version. Replies do so by themselves.
+    /// Store directory and version.
+    pub fn context(&self) -> &Context {
+        self.session.context()
+    }
+
+    /// How many replies are still to be read.
+    pub fn outstanding(&self) -> usize {
+        self.session.outstanding()
+    }
+
+    /// Ends the conversation, and hands the streams back with what came from the server and was not used.
+    pub fn into_parts(self) -> (R, W, Vec<u8>) {
+        let (reader, writer) = self.streams.into_parts();
+        (reader, writer, self.session.into_unused())
+    }
+
+    /// Waits for the end of the handshake. Replies do so by themselves.
     ///
     /// # Errors
     /// Why the connection is of no use.
     pub async fn handshake(&mut self) -> Result<ServeVersion, Error> {
         loop {
-            match self.session.poll_version()? {
+            match self.session.poll_handshake()? {
                 Progress::Ready(version) => return Ok(version),
-                Progress::NeedBytes(count) => self.read_more(count).await,
+                Progress::NeedBytes(count) => self.read_more(count).await?,
             }
         }
     }
 
-    /// Encodes a request behind those that wait to be sent. Waits only for the server's version, and only if
-    /// none was assumed.
+    /// Encodes a request behind those that wait to be sent. Waits for the server's version only if the command's
+    /// layout depends on it and none was assumed.
     ///
     /// # Errors
-    /// Why the connection is of no use.
-    pub async fn queue<C: Command>(&mut self, command: &C) -> Result<(), Error> {
-        if self.session.version().is_none() {
+    /// [`Misuse`] for a command with data: see [`Client::upload`]. Why the connection is of no use.
+    pub async fn queue<C: Command>(&mut self, command: &C) -> Result<Ticket<C>, Error> {
+        if C::NEEDS_VERSION && self.session.version().is_none() {
             self.handshake().await?;
         }
         self.session.queue(command)
     }
 
-    /// Says that nothing more will be asked, and waits until the server has ended. Replies that were not read
-    /// are lost.
-    pub async fn end(&mut self) {
-        poll_fn(|task| self.poll_write(task, 0)).await;
-        // A server that is gone already has ended, too.
-        let _ = poll_fn(|task| Pin::new(&mut self.writer).poll_shutdown(task)).await;
-        while !self.read_ended {
-            self.session.discard();
-            self.read_more(1).await;
-        }
-    }
-
-    /// Sends data behind the request that was queued last.
+    /// Queues a request with data. Earlier replies may be outstanding.
     ///
     /// # Errors
-    /// None yet: a server that does not listen any more shows in the replies.
-    pub async fn data(&mut self, data: &[u8]) -> Result<(), Error> {
-        for piece in data.chunks(WRITE_BEHIND) {
-            self.session.data(piece);
-            poll_fn(|task| self.poll_write(task, WRITE_BEHIND)).await;
+    /// Why the connection is of no use.
+    pub async fn upload<C: UploadCommand>(
+        &mut self,
+        command: &C,
+    ) -> Result<Upload<'_, R, W, C>, Error> {
+        if C::NEEDS_VERSION && self.session.version().is_none() {
+            self.handshake().await?;
         }
-        Ok(())
+        let ticket = self.session.begin_upload(command)?;
+        Ok(Upload {
+            client: self,
+            ticket,
+            finished: false,
+        })
+    }
+
+    /// Sends everything that was queued. Reads what comes meanwhile.
+    ///
+    /// # Errors
+    /// [`Misuse::UnreadReplies`] if more than 64 MiB came meanwhile. A server that does not listen any more is
+    /// no error here, but in the replies.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        self.drive(Goal::Flushed).await
     }
 
     /// Waits for the reply to the first request that has none yet. Sends what was queued.
     ///
     /// # Errors
-    /// [`Misuse::OutOfOrder`] if that request is another command; why the connection is of no use.
-    pub async fn reply<C: Command>(&mut self) -> Result<C::Reply, Error> {
+    /// [`Misuse`] if it is not this reply's turn; why the connection is of no use.
+    pub async fn reply<C: Command>(&mut self, ticket: Ticket<C>) -> Result<C::Reply, Error> {
+        // Even if the reply is there already: others may wait for what was queued since.
+        poll_fn(|task| {
+            let _ = self.streams.poll_send(task, &mut self.session.connection);
+            Poll::Ready(())
+        })
+        .await;
         loop {
-            match self.session.poll_reply::<C>()? {
-                Progress::Ready(reply) => {
-                    poll_fn(|task| self.poll_write(task, 0)).await;
-                    return Ok(reply);
-                }
-                Progress::NeedBytes(count) => self.read_more(count).await,
+            match self.session.poll_reply(ticket)? {
+                Progress::Ready(reply) => return Ok(reply),
+                Progress::NeedBytes(count) => self.read_more(count).await?,
             }
         }
     }
 
-    /// Queues one request and waits for its reply.
+    /// Queues one request and waits for its reply. All earlier replies must have been read.
     ///
     /// # Errors
     /// As [`Client::queue`] and [`Client::reply`].
     pub async fn call<C: Command>(&mut self, command: &C) -> Result<C::Reply, Error> {
-        self.queue(command).await?;
-        self.reply::<C>().await
+        let ticket = self.queue(command).await?;
+        self.reply(ticket).await
     }
 
     /// The data behind the reply that was read last: at least one byte of it, or of what follows it. Say with
-    /// [`Client::consume`] how many bytes belonged to it.
+    /// [`Client::consume`] how many bytes belonged to it; the next reply begins behind them.
     ///
     /// # Errors
     /// [`Misuse::NoRawData`] elsewhere; why the connection is of no use.
     pub async fn raw_chunk(&mut self) -> Result<&[u8], Error> {
         if self.session.raw()?.is_empty() {
-            self.read_more(1).await;
+            self.read_more(1).await?;
         }
         self.session.raw()
     }
@@ -140,56 +186,53 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
         self.session.consume_raw(count);
     }
 
-    async fn read_more(&mut self, count: usize) {
-        let wanted = self.session.buffered() + count;
-        poll_fn(|task| {
-            loop {
-                let _ = self.poll_write(task, 0);
-                if self.session.buffered() >= wanted || self.read_ended {
-                    return Poll::Ready(());
-                }
-                ready!(self.poll_read(task));
-            }
-        })
-        .await;
+    async fn read_more(&mut self, count: usize) -> Result<(), Error> {
+        self.drive(Goal::Buffered(self.session.buffered() + count))
+            .await
     }
 
-    /// Ready when at most `left` bytes wait to be sent.
-    fn poll_write(&mut self, task: &mut TaskContext<'_>, left: usize) -> Poll<()> {
-        while self.session.outgoing().len() > left && !self.write_failed {
-            let written = Pin::new(&mut self.writer).poll_write(task, self.session.outgoing());
-            match ready!(written) {
-                Ok(count) if count > 0 => self.session.sent(count),
-                _ => self.write_failed = true,
-            }
-        }
-        if self.write_failed {
-            let waiting = self.session.outgoing().len();
-            self.session.sent(waiting);
-            return Poll::Ready(());
-        }
-        match ready!(Pin::new(&mut self.writer).poll_flush(task)) {
-            Ok(()) => {}
-            Err(_) => self.write_failed = true,
-        }
-        Poll::Ready(())
+    async fn drive(&mut self, goal: Goal) -> Result<(), Error> {
+        let (streams, connection) = (&mut self.streams, &mut self.session.connection);
+        poll_fn(|task| streams.poll_drive(task, connection, goal)).await
+    }
+}
+
+/// Data that is being sent behind a request. What the server says meanwhile is read, and kept.
+///
+/// Dropping it before [`Upload::finish`] ends the connection.
+#[derive(Debug)]
+pub struct Upload<'a, R, W, C> {
+    client: &'a mut Client<R, W>,
+    ticket: Ticket<C>,
+    finished: bool,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, C: UploadCommand> Upload<'_, R, W, C> {
+    /// Sends some data. It returns once at most 512 KiB wait to be sent.
+    ///
+    /// # Errors
+    /// [`Misuse::TooMuchData`] if it is more than was announced; why the connection is of no use, such as that
+    /// the server has ended: it says why on its standard error.
+    pub async fn write(&mut self, data: &[u8]) -> Result<(), Error> {
+        self.client.session.upload(data)?;
+        self.client.drive(Goal::Unsent(WRITE_BEHIND)).await
     }
 
-    fn poll_read(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
-        let mut buffer = ReadBuf::new(self.session.space());
-        let result = ready!(Pin::new(&mut self.reader).poll_read(task, &mut buffer));
-        let count = buffer.filled().len();
-        match result {
-            Ok(()) if count > 0 => self.session.received(count),
-            Ok(()) => {
-                self.read_ended = true;
-                self.session.input_ended(None);
-            }
-            Err(error) => {
-                self.read_ended = true;
-                self.session.input_ended(Some(&error));
-            }
+    /// Ends the data. It does not wait for it to be sent: requests can be queued behind it at once.
+    ///
+    /// # Errors
+    /// [`Misuse::TooLittleData`] if data is missing.
+    pub fn finish(mut self) -> Result<Ticket<C>, Error> {
+        self.client.session.finish_upload()?;
+        self.finished = true;
+        Ok(self.ticket)
+    }
+}
+
+impl<R, W, C> Drop for Upload<'_, R, W, C> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.client.session.abandon_upload();
         }
-        Poll::Ready(())
     }
 }

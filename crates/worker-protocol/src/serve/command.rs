@@ -15,6 +15,10 @@ pub trait Command {
     const NUMBER: u64;
     /// Its name in Nix's sources, without the `cmd`.
     const NAME: &'static str;
+    /// Whether data follows the request: then it is an [`UploadCommand`].
+    const HAS_DATA: bool = false;
+    /// Whether the request's layout depends on the version.
+    const NEEDS_VERSION: bool = false;
     /// Whether data follows the reply of which only a decoder finds the end.
     const RAW_REPLY: bool = false;
     /// What the server answers.
@@ -28,6 +32,12 @@ pub trait Command {
     /// # Errors
     /// [`Stop`].
     fn decode_reply(decoder: &mut Decoder<'_>, context: &Context) -> Result<Self::Reply, Stop>;
+}
+
+/// A command whose request has data behind it.
+pub trait UploadCommand: Command {
+    /// How many bytes of data there are, where the request says so.
+    fn data_size(&self) -> Option<u64>;
 }
 
 /// Values are those of the worker protocol at this version.
@@ -146,12 +156,19 @@ pub struct ImportPaths {}
 impl Command for ImportPaths {
     const NUMBER: u64 = 4;
     const NAME: &'static str = "ImportPaths";
+    const HAS_DATA: bool = true;
     type Reply = ();
 
     fn encode(&self, _: &mut Encoder<'_>, _: &Context) {}
 
     fn decode_reply(decoder: &mut Decoder<'_>, _: &Context) -> Result<(), Stop> {
         decode_done(decoder)
+    }
+}
+
+impl UploadCommand for ImportPaths {
+    fn data_size(&self) -> Option<u64> {
+        None
     }
 }
 
@@ -187,7 +204,7 @@ pub struct BuildSettings {
     pub timeout: u64,
     /// After how many bytes of log a build is stopped; 0 for never.
     pub max_log_size: u64,
-    /// How many more times to build, to compare.
+    /// How many more times to build, to compare. Nix from 2.12 on refuses anything but 0.
     pub repeat: u64,
     /// Whether a difference then is a failure.
     pub enforce_determinism: bool,
@@ -221,6 +238,7 @@ pub struct BuildPaths {
 impl Command for BuildPaths {
     const NUMBER: u64 = 6;
     const NAME: &'static str = "BuildPaths";
+    const NEEDS_VERSION: bool = true;
     type Reply = Result<(), RemoteError>;
 
     fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
@@ -282,6 +300,7 @@ pub struct BuildDerivation {
 impl Command for BuildDerivation {
     const NUMBER: u64 = 8;
     const NAME: &'static str = "BuildDerivation";
+    const NEEDS_VERSION: bool = true;
     type Reply = BuildResult;
 
     fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
@@ -316,6 +335,7 @@ pub struct AddToStoreNar {
 impl Command for AddToStoreNar {
     const NUMBER: u64 = 9;
     const NAME: &'static str = "AddToStoreNar";
+    const HAS_DATA: bool = true;
     type Reply = ();
 
     fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
@@ -324,6 +344,12 @@ impl Command for AddToStoreNar {
 
     fn decode_reply(decoder: &mut Decoder<'_>, _: &Context) -> Result<(), Stop> {
         decode_done(decoder)
+    }
+}
+
+impl UploadCommand for AddToStoreNar {
+    fn data_size(&self) -> Option<u64> {
+        Some(self.path.info.nar_size)
     }
 }
 

@@ -1,13 +1,14 @@
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::{Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::session::{Options, Progress, Session};
+use super::options::Options;
+use super::session::{Progress, Session};
 #[cfg(doc)]
 use crate::Misuse;
 use crate::log::{Log, RemoteError};
+use crate::streams::Streams;
 use crate::wire::Text;
 use crate::{Context, Error, Operation, Request, ValidPathInfo, Version};
 
@@ -50,28 +51,22 @@ const READ_AHEAD: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Server<R, W> {
     session: Session,
-    reader: R,
-    writer: W,
-    unflushed: bool,
-    read_ended: bool,
+    streams: Streams<R, W>,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
     /// A server that talks through `reader` and `writer`.
     pub fn new(reader: R, writer: W, options: Options) -> Server<R, W> {
-        let session = Session::new(options);
         Server {
-            session,
-            reader,
-            writer,
-            unflushed: false,
-            read_ended: false,
+            session: Session::new(options),
+            streams: Streams::new(reader, writer),
         }
     }
 
     /// Ends the conversation, and hands the streams back with what came from the client and was not used.
     pub fn into_parts(self) -> (R, W, Vec<u8>) {
-        (self.reader, self.writer, self.session.into_unused())
+        let (reader, writer) = self.streams.into_parts();
+        (reader, writer, self.session.into_unused())
     }
 
     /// The agreed version, once the handshake is done.
@@ -192,7 +187,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
     /// Why the connection is of no use.
     pub async fn flush(&mut self) -> Result<(), Error> {
         self.send(0).await?;
-        poll_fn(|task| self.poll_flush(task)).await
+        let flushed = poll_fn(|task| self.streams.poll_flush(task)).await;
+        flushed.map_err(|error| self.session.write_failed(&error))
     }
 
     /// Some of the data that follows the request; empty at its end. Say with [`Server::consume_upload`] how
@@ -235,11 +231,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
     /// that the client sends ahead are kept, up to 1 MiB; a client that sends more is not noticed to hang up.
     pub async fn hung_up(&mut self) {
         poll_fn(|task| {
-            while !self.read_ended {
-                if self.session.buffered() >= READ_AHEAD {
+            let (streams, session) = (&mut self.streams, &mut self.session);
+            while !streams.read_ended() {
+                if session.buffered() >= READ_AHEAD {
                     return Poll::Pending;
                 }
-                ready!(self.poll_read(task));
+                ready!(streams.poll_read(task, &mut session.connection));
             }
             Poll::Ready(())
         })
@@ -257,55 +254,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
         self.flush().await?;
         let wanted = self.session.buffered() + count;
         poll_fn(|task| {
-            while self.session.buffered() < wanted && !self.read_ended {
-                ready!(self.poll_read(task));
+            let (streams, session) = (&mut self.streams, &mut self.session);
+            while session.buffered() < wanted && !streams.read_ended() {
+                ready!(streams.poll_read(task, &mut session.connection));
             }
             Poll::Ready(Ok(()))
         })
         .await
     }
 
+    /// Returns once at most `left` bytes wait to be sent.
     async fn send(&mut self, left: usize) -> Result<(), Error> {
-        poll_fn(|task| self.poll_send(task, left)).await
-    }
-
-    fn poll_send(&mut self, task: &mut TaskContext<'_>, left: usize) -> Poll<Result<(), Error>> {
-        while self.session.outgoing().len() > left {
-            match ready!(Pin::new(&mut self.writer).poll_write(task, self.session.outgoing())) {
-                Ok(0) => return Poll::Ready(Err(self.session.write_failed(None))),
-                Ok(count) => self.session.sent(count),
-                Err(error) => return Poll::Ready(Err(self.session.write_failed(Some(&error)))),
-            }
-            self.unflushed = true;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_flush(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
-        if self.unflushed {
-            if let Err(error) = ready!(Pin::new(&mut self.writer).poll_flush(task)) {
-                return Poll::Ready(Err(self.session.write_failed(Some(&error))));
-            }
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_read(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
-        let mut buffer = ReadBuf::new(self.session.space());
-        let result = ready!(Pin::new(&mut self.reader).poll_read(task, &mut buffer));
-        let count = buffer.filled().len();
-        match result {
-            Ok(()) if count > 0 => self.session.received(count),
-            Ok(()) => {
-                self.read_ended = true;
-                self.session.input_ended(None);
-            }
-            Err(error) => {
-                self.read_ended = true;
-                self.session.input_ended(Some(&error));
-            }
-        }
-        Poll::Ready(())
+        let (streams, connection) = (&mut self.streams, &mut self.session.connection);
+        let sent = poll_fn(|task| streams.poll_write(task, connection, left)).await;
+        sent.map_err(|error| self.session.write_failed(&error))
     }
 }

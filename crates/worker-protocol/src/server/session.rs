@@ -1,48 +1,13 @@
 use std::io;
 
-use store_path::StoreDir;
-
+use super::options::Options;
 use super::upload::UploadState;
-use crate::buffer::Buffer;
+use crate::connection::{Connection, byte_methods};
 use crate::handshake::{self, Greeting};
 use crate::log::{Log, Message, RemoteError};
-use crate::wire::{self, Decoder, Encoder, Kind, Stop, Text};
+use crate::outstanding::HANDSHAKE;
+use crate::wire::{Decoder, Kind, Stop, Text};
 use crate::{Context, Error, Incompatible, Misuse, Operation, Place, Request, Version};
-
-/// How a server introduces itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
-    /// Where the store has its paths.
-    pub store_dir: StoreDir,
-    /// The version to announce: the highest that may be agreed on. It also chooses the dialect.
-    pub version: Version,
-    /// The server's own version, which clients show to people (told from 1.33 on).
-    pub daemon_version: Text,
-    /// Whether the client is trusted, if that is to be told (from 1.35 on).
-    pub trusted: Option<bool>,
-}
-
-impl Options {
-    /// The newest version of Nix's dialect.
-    pub fn nix(store_dir: StoreDir, daemon_version: impl Into<Text>) -> Options {
-        let daemon_version = daemon_version.into();
-        Options {
-            store_dir,
-            version: Version::NIX_NEWEST,
-            daemon_version,
-            trusted: None,
-        }
-    }
-
-    /// The newest version of Guix's dialect.
-    pub fn guix(store_dir: StoreDir) -> Options {
-        let version = Version::GUIX_NEWEST;
-        Options {
-            version,
-            ..Options::nix(store_dir, "")
-        }
-    }
-}
 
 /// How far something has come.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,15 +34,11 @@ pub struct Session {
     greeting: Greeting,
     client_features: Vec<Text>,
     stage: Stage,
-    pub(super) outgoing: Vec<u8>,
-    sent: usize,
-    pub(super) incoming: Buffer,
-    end_of_input: Option<Option<(io::ErrorKind, String)>>,
+    pub(super) connection: Connection,
     /// The request that waits for its answer.
     current: Option<Place>,
     requests: u64,
     pub(super) upload: Option<UploadState>,
-    ended: Option<Error>,
 }
 
 impl Session {
@@ -95,16 +56,14 @@ impl Session {
             },
             client_features: Vec::new(),
             stage: Stage::Magic,
-            outgoing: Vec::new(),
-            sent: 0,
-            incoming: Buffer::default(),
-            end_of_input: None,
+            connection: Connection::default(),
             current: None,
             requests: 0,
             upload: None,
-            ended: None,
         }
     }
+
+    byte_methods!("client");
 
     /// The agreed version, once the handshake is done.
     pub fn version(&self) -> Option<Version> {
@@ -119,55 +78,6 @@ impl Session {
     /// The features that the client named, from 1.38 on. None is agreed on: this side names none.
     pub fn client_features(&self) -> &[Text] {
         &self.client_features
-    }
-
-    /// What is to be sent.
-    pub fn outgoing(&self) -> &[u8] {
-        &self.outgoing[self.sent..]
-    }
-
-    /// Says that the first `count` bytes of [`Session::outgoing`] have left.
-    pub fn sent(&mut self, count: usize) {
-        self.sent += count;
-        assert!(
-            self.sent <= self.outgoing.len(),
-            "no more was sent than there was"
-        );
-        if self.sent == self.outgoing.len() {
-            self.outgoing.clear();
-            self.sent = 0;
-        }
-    }
-
-    /// Room for bytes from the client.
-    pub fn space(&mut self) -> &mut [u8] {
-        self.incoming.space()
-    }
-
-    /// Says that `count` bytes were put into [`Session::space`].
-    pub fn received(&mut self, count: usize) {
-        self.incoming.filled(count);
-    }
-
-    /// Takes bytes from the client: as [`Session::space`] and [`Session::received`], with one more copy.
-    pub fn receive(&mut self, bytes: &[u8]) {
-        self.incoming.extend(bytes);
-    }
-
-    /// How many bytes came that were not used yet.
-    pub fn buffered(&self) -> usize {
-        self.incoming.len()
-    }
-
-    /// Ends the session, and hands back what came and was not used.
-    pub fn into_unused(self) -> Vec<u8> {
-        self.incoming.bytes().to_vec()
-    }
-
-    /// Says that nothing more will come from the client, and why if that was a failure.
-    pub fn input_ended(&mut self, failure: Option<&io::Error>) {
-        let failure = failure.map(|error| (error.kind(), error.to_string()));
-        self.end_of_input.get_or_insert(failure);
     }
 
     /// Reads on until the handshake is done.
@@ -198,7 +108,7 @@ impl Session {
     }
 
     fn accept(&mut self, word: u64, features: Vec<Text>) -> Result<(), Error> {
-        let mut encoder = Encoder::new(&mut self.outgoing);
+        let mut encoder = self.connection.encoder();
         match self.stage {
             Stage::Magic if word != handshake::CLIENT_MAGIC => {
                 return Err(self.end(Error::Incompatible(Incompatible::Magic(word))));
@@ -224,7 +134,7 @@ impl Session {
             }
             Stage::Words | Stage::Ready => {
                 self.greeting.encode(&mut encoder, self.context.version);
-                Message::Last.encode(&mut self.outgoing, &self.context);
+                Message::Last.encode(self.connection.queue(), &self.context);
                 self.stage = Stage::Ready;
             }
         }
@@ -244,7 +154,7 @@ impl Session {
         if self.current.is_some() {
             return Err(Misuse::Unanswered.into());
         }
-        if self.incoming.len() == 0 && self.end_of_input == Some(None) {
+        if self.connection.is_over() {
             return Ok(Progress::Ready(None));
         }
         let step = self.read(|decoder, context| {
@@ -272,7 +182,7 @@ impl Session {
             Err(error) => {
                 if let Error::Malformed { error, .. } = &error {
                     let error = RemoteError::new(format!("failed to {error}"));
-                    Message::Error(error).encode(&mut self.outgoing, &self.context);
+                    Message::Error(error).encode(self.connection.queue(), &self.context);
                 }
                 Err(error)
             }
@@ -285,7 +195,7 @@ impl Session {
     /// [`Misuse::NoRequest`] between requests.
     pub fn log(&mut self, log: Log) -> Result<(), Error> {
         self.turn()?;
-        Message::Log(log).encode(&mut self.outgoing, &self.context);
+        Message::Log(log).encode(self.connection.queue(), &self.context);
         Ok(())
     }
 
@@ -295,7 +205,7 @@ impl Session {
     /// [`Misuse::NoRequest`] between requests.
     pub fn data(&mut self, block: &[u8]) -> Result<(), Error> {
         self.turn()?;
-        Message::Write(block.to_vec()).encode(&mut self.outgoing, &self.context);
+        Message::Write(block.to_vec()).encode(self.connection.queue(), &self.context);
         Ok(())
     }
 
@@ -307,8 +217,8 @@ impl Session {
         if self.turn()?.operation != O::NAME || self.upload.is_some() {
             return Err(Misuse::NoRequest.into());
         }
-        Message::Last.encode(&mut self.outgoing, &self.context);
-        O::encode_reply(reply, &mut Encoder::new(&mut self.outgoing), &self.context);
+        Message::Last.encode(self.connection.queue(), &self.context);
+        O::encode_reply(reply, &mut self.connection.encoder(), &self.context);
         self.current = None;
         Ok(())
     }
@@ -322,14 +232,14 @@ impl Session {
         if self.upload.is_some() {
             return Err(Misuse::NoRequest.into());
         }
-        Message::Error(error).encode(&mut self.outgoing, &self.context);
+        Message::Error(error).encode(self.connection.queue(), &self.context);
         self.current = None;
         Ok(())
     }
 
     /// Sends part of the archive behind the answer to NarFromPath.
     pub fn raw(&mut self, data: &[u8]) {
-        self.outgoing.extend_from_slice(data);
+        self.connection.queue().extend_from_slice(data);
     }
 
     fn turn(&self) -> Result<Place, Error> {
@@ -342,13 +252,9 @@ impl Session {
             number: self.requests + 1,
             operation: "a new one",
         };
-        let handshake = Place {
-            number: 0,
-            operation: "handshake",
-        };
         match self.stage {
             Stage::Ready => self.current.unwrap_or(next),
-            _ => handshake,
+            _ => HANDSHAKE,
         }
     }
 
@@ -357,60 +263,26 @@ impl Session {
         &mut self,
         decode: impl FnOnce(&mut Decoder<'_>, &Context) -> Result<T, Stop>,
     ) -> Result<Result<T, usize>, Error> {
-        let mut decoder = Decoder::at(self.incoming.bytes(), self.incoming.offset());
-        match decode(&mut decoder, &self.context) {
-            Ok(value) => {
-                let consumed = decoder.consumed();
-                self.incoming.consume(consumed);
-                Ok(Ok(value))
-            }
-            Err(Stop::Incomplete { .. }) if self.end_of_input.is_some() => Err(self.closed()),
-            Err(Stop::Incomplete { at_least }) => Ok(Err(at_least)),
-            Err(Stop::Malformed(error)) => Err(self.malformed(error)),
-        }
-    }
-
-    pub(super) fn malformed(&mut self, error: wire::Error) -> Error {
         let place = self.place();
-        self.end(Error::Malformed { place, error })
-    }
-
-    pub(super) fn input_has_ended(&self) -> bool {
-        self.end_of_input.is_some()
-    }
-
-    pub(super) fn closed(&mut self) -> Error {
-        let place = self.place();
-        let error = match self.end_of_input.clone().flatten() {
-            Some((kind, message)) => Error::Io {
-                place,
-                kind,
-                message,
-            },
-            None => Error::Closed { place },
-        };
-        self.end(error)
+        self.connection
+            .read(place, |decoder| decode(decoder, &self.context))
     }
 
     /// Says that nothing can be sent any more, and returns how the session ended by that.
-    pub fn write_failed(&mut self, failure: Option<&io::Error>) -> Error {
+    pub fn write_failed(&mut self, failure: &io::Error) -> Error {
         let place = self.place();
-        let error = match failure {
-            Some(error) => Error::Io {
-                place,
-                kind: error.kind(),
-                message: error.to_string(),
-            },
-            None => Error::Closed { place },
-        };
-        self.end(error)
+        self.end(Error::Io {
+            place,
+            kind: failure.kind(),
+            message: failure.to_string(),
+        })
     }
 
     pub(super) fn alive(&self) -> Result<(), Error> {
-        self.ended.clone().map_or(Ok(()), Err)
+        self.connection.alive(self.place())
     }
 
-    pub(super) fn end(&mut self, error: Error) -> Error {
-        self.ended.get_or_insert(error).clone()
+    fn end(&mut self, error: Error) -> Error {
+        self.connection.end(error)
     }
 }

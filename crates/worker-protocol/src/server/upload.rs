@@ -83,16 +83,16 @@ impl Session {
                 return Ok(Progress::Ready(false));
             }
             if state.piece > 0 || state.kind == Upload::Inline {
-                return match (self.incoming.len(), self.input_has_ended()) {
-                    (0, true) => Err(self.closed()),
-                    (0, false) => Ok(Progress::NeedBytes(1)),
-                    _ => Ok(Progress::Ready(true)),
+                let place = self.place();
+                return match self.connection.raw(place)?.is_empty() {
+                    true => Ok(Progress::NeedBytes(1)),
+                    false => Ok(Progress::Ready(true)),
                 };
             }
             let (framed, padding) = (state.kind == Upload::Framed, state.padding);
             if !framed && !state.asked && padding == 0 {
                 state.asked = true;
-                Message::Read(BLOCK).encode(&mut self.outgoing, &self.context);
+                Message::Read(BLOCK).encode(self.connection.queue(), &self.context);
             }
             let asked = self.upload.as_ref().is_some_and(|state| state.asked);
             let length = self.read(|decoder, _| {
@@ -126,12 +126,12 @@ impl Session {
 
     /// The data that is there, after [`Session::poll_upload`] said that there is some.
     pub fn upload(&self) -> &[u8] {
-        &self.incoming.bytes()[..self.available()]
+        &self.connection.incoming()[..self.available()]
     }
 
     fn available(&self) -> usize {
         let Some(state) = &self.upload else { return 0 };
-        let mut count = self.incoming.len();
+        let mut count = self.connection.incoming().len();
         if state.kind != Upload::Inline {
             count = count.min(state.piece);
         }
@@ -147,7 +147,7 @@ impl Session {
             count <= self.available(),
             "no more is consumed than there is"
         );
-        self.incoming.consume(count);
+        self.connection.consume(count);
         let state = self
             .upload
             .as_mut()
@@ -225,33 +225,34 @@ impl Session {
                 .upload
                 .as_mut()
                 .expect("a header stands within an upload");
-            let base = self.incoming.offset() - state.header.len() as u64;
+            let base = self.connection.offset() - state.header.len() as u64;
             let missing = match decode(&mut Decoder::at(&state.header, base)) {
                 Ok(value) => {
                     state.header.clear();
                     return Ok(Progress::Ready(value));
                 }
                 Err(Stop::Incomplete { at_least }) => at_least,
-                Err(Stop::Malformed(error)) => return Err(self.malformed(error)),
+                Err(Stop::Malformed(error)) => {
+                    let place = self.place();
+                    return Err(self.connection.end(Error::Malformed { place, error }));
+                }
             };
             match self.poll_piece()? {
                 Progress::NeedBytes(count) => return Ok(Progress::NeedBytes(count)),
                 Progress::Ready(false) => {
-                    let offset = self.incoming.offset();
-                    let kind = crate::wire::Kind::OutOfPlace;
-                    return Err(self.malformed(crate::wire::Error { offset, kind }));
+                    let place = self.place();
+                    return Err(self.connection.out_of_place(place));
                 }
                 Progress::Ready(true) => {
                     let state = self
                         .upload
                         .as_mut()
                         .expect("a header stands within an upload");
-                    let count = missing.min(state.piece).min(self.incoming.len());
-                    state
-                        .header
-                        .extend_from_slice(&self.incoming.bytes()[..count]);
+                    let incoming = self.connection.incoming();
+                    let count = missing.min(state.piece).min(incoming.len());
+                    state.header.extend_from_slice(&incoming[..count]);
                     state.piece -= count;
-                    self.incoming.consume(count);
+                    self.connection.consume(count);
                 }
             }
         }

@@ -1,0 +1,42 @@
+use store_path::StoreDir;
+
+#[cfg(doc)]
+use crate::Error;
+use crate::Version;
+
+/// How a client introduces itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Where the daemon's store has its paths.
+    pub store_dir: StoreDir,
+    /// The version to announce: the highest that may be agreed on. It also chooses the dialect.
+    ///
+    /// With up to 1.37 the whole handshake leaves in one write; 1.38 has an exchange of features, for
+    /// which the client must first know that the daemon has it, too.
+    pub version: Version,
+    /// The version that the daemon is believed to have at least. Requests can then be queued (and sent) before the
+    /// first byte came from the daemon. The session announces the lower of this and `version`, so every
+    /// daemon that is not older does as expected; an older one makes all requests fail with
+    /// [`Error::AssumedTooMuch`].
+    pub assume: Option<Version>,
+}
+
+impl Options {
+    /// Up to version 1.37 of Nix's dialect, without assumption.
+    pub fn nix(store_dir: StoreDir) -> Options {
+        Options {
+            store_dir,
+            version: Version::nix(37),
+            assume: None,
+        }
+    }
+
+    /// Guix's dialect, without assumption.
+    pub fn guix(store_dir: StoreDir) -> Options {
+        Options {
+            store_dir,
+            version: Version::GUIX_NEWEST,
+            assume: None,
+        }
+    }
+}

@@ -1,0 +1,39 @@
+use store_path::StoreDir;
+
+use crate::Version;
+use crate::wire::Text;
+
+/// How a server introduces itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Where the store has its paths.
+    pub store_dir: StoreDir,
+    /// The version to announce: the highest that may be agreed on. It also chooses the dialect.
+    pub version: Version,
+    /// The server's own version, which clients show to people (told from 1.33 on).
+    pub daemon_version: Text,
+    /// Whether the client is trusted, if that is to be told (from 1.35 on).
+    pub trusted: Option<bool>,
+}
+
+impl Options {
+    /// The newest version of Nix's dialect.
+    pub fn nix(store_dir: StoreDir, daemon_version: impl Into<Text>) -> Options {
+        let daemon_version = daemon_version.into();
+        Options {
+            store_dir,
+            version: Version::NIX_NEWEST,
+            daemon_version,
+            trusted: None,
+        }
+    }
+
+    /// The newest version of Guix's dialect.
+    pub fn guix(store_dir: StoreDir) -> Options {
+        let version = Version::GUIX_NEWEST;
+        Options {
+            version,
+            ..Options::nix(store_dir, "")
+        }
+    }
+}

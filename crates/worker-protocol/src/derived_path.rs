@@ -2,10 +2,14 @@ use std::collections::BTreeSet;
 
 use store_path::StorePath;
 
-use crate::value::{Context, Value, store_path};
+use crate::value::{Context, Value, store_path as parse_path};
 use crate::wire::{Decoder, Encoder, Stop, Text, limit};
 
 /// Something a store can be asked to bring into existence.
+///
+/// Dynamic derivations, whose `.drv` file is itself an output (`PATH!out!out`), have no place here: daemons
+/// take them only with an experimental feature that no stable Nix turns on. Read from a peer they are an
+/// error, as a name with `!` in it is no output's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DerivedPath {
     /// The path itself, by substitution if need be.
@@ -27,7 +31,7 @@ pub enum DerivedPath {
 pub enum Outputs {
     /// All of them.
     All,
-    /// These, at least one.
+    /// These, at least one. Each is a name as of a store path: others cannot be sent.
     Names(BTreeSet<Text>),
 }
 
@@ -43,19 +47,19 @@ impl DerivedPath {
     fn parse(text: &[u8], context: &Context) -> Option<DerivedPath> {
         let legacy = !context.version.has_derived_paths();
         let Some(mark) = text.iter().position(|&byte| byte == b'!') else {
-            let path = store_path(text, context)?;
+            let path = parse_path(text, context)?;
             return Some(match legacy && path.is_derivation() {
                 true => DerivedPath::all_outputs(path),
                 false => DerivedPath::Opaque(path),
             });
         };
-        let derivation = store_path(&text[..mark], context)?;
+        let derivation = parse_path(&text[..mark], context)?;
         let outputs = match &text[mark + 1..] {
             b"*" if !legacy => Outputs::All,
             names => Outputs::Names(
                 names
                     .split(|&byte| byte == b',')
-                    .map(|name| (!name.is_empty()).then(|| Text::from(name)))
+                    .map(|name| is_name(name).then(|| Text::from(name)))
                     .collect::<Option<_>>()?,
             ),
         };
@@ -64,6 +68,30 @@ impl DerivedPath {
             outputs,
         })
     }
+}
+
+fn is_name(name: &[u8]) -> bool {
+    std::str::from_utf8(name).is_ok_and(|name| store_path::check_name(name).is_ok())
+}
+
+/// What of `targets` has no text, as the end of "send NAME ..", or nothing.
+pub(crate) fn inexpressible(targets: &[DerivedPath]) -> Option<&'static str> {
+    let names = targets.iter().filter_map(|target| match target {
+        DerivedPath::Built {
+            outputs: Outputs::Names(names),
+            ..
+        } => Some(names),
+        _ => None,
+    });
+    for names in names {
+        if names.is_empty() {
+            return Some(" for no output of a derivation");
+        }
+        if !names.iter().all(|name| is_name(name)) {
+            return Some(" for an output whose name is none");
+        }
+    }
+    None
 }
 
 /// One text: `PATH`, `PATH!*`, `PATH!out,dev`. Before 1.30: `PATH` also for all outputs.

@@ -112,7 +112,7 @@ macro_rules! operation {
         $(#[$doc:meta])*
         $name:ident = $number:literal $(if $gate:ident)? {
             $($(#[$field_doc:meta])* $field:ident: $type:ty $(, if $field_gate:ident)?;)*
-        } -> $reply:ty $(; upload $upload:expr)? $(; raw $raw:literal)?
+        } -> $reply:ty $(; upload $upload:expr)? $(; raw $raw:literal)? $(; refuse $refuse:expr)?
     ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,6 +172,11 @@ macro_rules! operation {
             })?
 
             $(const RAW_REPLY: bool = $raw;)?
+
+            $(fn inexpressible(&self, _: $crate::Version) -> Option<&'static str> {
+                let refuse: fn(&$name) -> Option<&'static str> = $refuse;
+                refuse(self)
+            })?
         }
 
         #[cfg(feature = "testing")]

@@ -3,7 +3,7 @@ use store_path::StorePath;
 use super::operation;
 use crate::basic_derivation::BasicDerivation;
 use crate::build_result::{BuildMode, BuildResult};
-use crate::derived_path::DerivedPath;
+use crate::derived_path::{self, DerivedPath};
 use crate::value::Done;
 
 operation! {
@@ -13,7 +13,7 @@ operation! {
         targets: Vec<DerivedPath>;
         /// How.
         mode: BuildMode;
-    } -> Done
+    } -> Done; refuse |operation| derived_path::inexpressible(&operation.targets)
 }
 
 operation! {
@@ -23,7 +23,7 @@ operation! {
         targets: Vec<DerivedPath>;
         /// How.
         mode: BuildMode;
-    } -> Vec<(DerivedPath, BuildResult)>
+    } -> Vec<(DerivedPath, BuildResult)>; refuse |operation| derived_path::inexpressible(&operation.targets)
 }
 
 operation! {

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use store_path::StorePath;
 
 use super::operation;
-use crate::derived_path::DerivedPath;
+use crate::derived_path::{self, DerivedPath};
 use crate::path_info::PathInfo;
 use crate::value::{Context, NarHash, Value};
 use crate::wire::{Decoder, Encoder, Stop, Text};
@@ -94,7 +94,7 @@ operation! {
     QueryMissing = 40 if has_query_missing {
         /// The wanted paths.
         targets: Vec<DerivedPath>;
-    } -> Missing
+    } -> Missing; refuse |operation| derived_path::inexpressible(&operation.targets)
 }
 
 /// What is missing for some paths.

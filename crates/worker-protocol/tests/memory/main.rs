@@ -1,5 +1,6 @@
 //! Both halves against each other, in memory.
 
+mod handshake;
 mod store;
 mod uploads;
 

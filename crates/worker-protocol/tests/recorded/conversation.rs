@@ -35,6 +35,8 @@ pub(crate) fn nar(contents: &[u8]) -> Vec<u8> {
 pub(crate) struct Conversation<R, W> {
     pub(crate) client: Client<R, W>,
     pub(crate) heard: Vec<String>,
+    /// Replies that were heard, as the server half would send them.
+    pub(crate) replies: Vec<Vec<u8>>,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
@@ -42,6 +44,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
         Conversation {
             client,
             heard: Vec::new(),
+            replies: Vec::new(),
         }
     }
 
@@ -58,7 +61,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
         self.heard.push(format!("{} {reply:?}", O::NAME));
         match reply {
             Err(error) if !survivable => Err(error),
-            _ => Ok(()),
+            Err(_) => Ok(()),
+            Ok(reply) => {
+                let mut bytes = Vec::new();
+                O::encode_reply(&reply, &mut Encoder::new(&mut bytes), self.client.context());
+                self.replies.push(bytes);
+                Ok(())
+            }
         }
     }
 

@@ -268,6 +268,14 @@ macro_rules! requests {
             /// The names of all operations.
             pub const NAMES: &[&str] = &[$(<$name as Operation>::NAME),*];
 
+            /// Whether a version has the operation called `name`.
+            pub fn exists(name: &str, version: Version) -> bool {
+                match name {
+                    $(stringify!($name) => <$name as Operation>::exists(version),)*
+                    _ => false,
+                }
+            }
+
             /// Any request that a version has.
             pub fn sample(context: &Context) -> proptest::strategy::BoxedStrategy<Request> {
                 use proptest::strategy::Strategy as _;

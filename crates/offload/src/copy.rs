@@ -8,7 +8,7 @@ use store_path::{ContentAddress, StorePath};
 use tokio::time::Instant;
 use worker_protocol::client::{MultipleUpload, NarUpload, Ticket};
 use worker_protocol::operation::{AddMultipleToStore, AddToStoreNar};
-use worker_protocol::{Error, ValidPathInfo, Version};
+use worker_protocol::{Error, ValidPathInfo, Version, serve};
 
 use crate::failure::{Failure, RemoteFailure};
 use crate::local::NixStore;
@@ -29,8 +29,7 @@ const SENDING: &str = "copy inputs to the machine";
 pub(crate) enum Sent {
     Nothing,
     Together(Ticket<AddMultipleToStore>),
-    /// So many replies of the serve protocol.
-    ByServe(usize),
+    ByServe(Vec<Ticket<serve::AddToStoreNar>>),
 }
 
 /// Sends `missing` to the machine. The reply is not waited for where the protocol allows, so that
@@ -73,9 +72,9 @@ pub(crate) async fn confirm(remote: &mut Remote, sent: Sent, log: &mut Log) -> R
             let taken = reply(client, ticket, log).await;
             taken.map_err(|error| error.during(SENDING))?;
         }
-        (Sent::ByServe(count), Conversation::Serve(serve)) => {
-            for _ in 0..count {
-                let taken = serve.added(log).await;
+        (Sent::ByServe(tickets), Conversation::Serve(serve)) => {
+            for ticket in tickets {
+                let taken = serve.reply(ticket, log).await;
                 taken.map_err(|error| error.during(SENDING))?;
             }
         }
@@ -177,12 +176,14 @@ async fn send_by_serve(
     copying: &mut Copying,
     log: &mut Log,
 ) -> Result<Sent, Failure> {
+    let failed = |error: Error| RemoteFailure::from(error).during(SENDING);
+    let mut tickets = Vec::with_capacity(paths.len());
     for path in paths {
-        let announced = serve.add(path.clone()).await;
-        announced.map_err(|error| error.during(SENDING))?;
-        send_archive(path, store, serve, copying, log).await?;
+        let mut upload = serve.add(path.clone()).await.map_err(failed)?;
+        send_archive(path, store, &mut upload, copying, log).await?;
+        tickets.push(upload.finish().map_err(failed)?);
     }
-    Ok(Sent::ByServe(paths.len()))
+    Ok(Sent::ByServe(tickets))
 }
 
 /// Any kind of upload.
@@ -206,10 +207,10 @@ impl Upload for NarUpload<'_, Reader, Writer, AddToStoreNar> {
     }
 }
 
-impl Upload for Serve {
+impl Upload for serve::Upload<'_, Reader, Writer, serve::AddToStoreNar> {
     async fn write(&mut self, data: &[u8], _: &mut Log) -> Result<(), RemoteFailure> {
         let heard = Cell::new(Instant::now());
-        unless_silent(STALL, &heard, self.data(data)).await
+        unless_silent(STALL, &heard, self.write(data)).await
     }
 }
 

@@ -158,4 +158,20 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Streams<R, W> {
             ready!(self.poll_read(task, connection));
         }
     }
+
+    /// Closes the writer and reads until the input ends. What comes is lost.
+    pub(crate) fn poll_end(
+        &mut self,
+        task: &mut Context<'_>,
+        connection: &mut Connection,
+    ) -> Poll<()> {
+        ready!(self.poll_send(task, connection));
+        // A peer that is gone already has ended, too.
+        let _ = ready!(Pin::new(&mut self.writer).poll_shutdown(task));
+        while !self.read_ended {
+            connection.consume(connection.incoming().len());
+            ready!(self.poll_read(task, connection));
+        }
+        Poll::Ready(())
+    }
 }

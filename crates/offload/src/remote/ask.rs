@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use store_path::StorePath;
 use worker_protocol::client::Ticket;
 use worker_protocol::operation::{AddTempRoot, QueryValidPaths};
+use worker_protocol::serve;
 
 use super::{Conversation, Remote, SILENCE, Worker, queue, reply};
 use crate::failure::{Failure, RemoteFailure};
@@ -32,7 +33,7 @@ enum Claims {
         roots: Vec<Ticket<AddTempRoot>>,
         valid: Ticket<QueryValidPaths>,
     },
-    Serve,
+    Serve(Ticket<serve::QueryValidPaths>),
 }
 
 impl Remote {
@@ -79,22 +80,23 @@ impl Remote {
                 let valid = reply(client, valid, log).await;
                 valid.map_err(|error| error.during(ACTION))
             }
-            (Conversation::Serve(serve), _) => {
-                let valid = serve.valid(log).await;
+            (Conversation::Serve(serve), Claims::Serve(valid)) => {
+                let valid = serve.reply(valid, log).await;
                 valid.map_err(|error| error.during(ACTION))
             }
-            (Conversation::Worker(_), Claims::Serve) => {
-                unreachable!("a conversation has one protocol")
-            }
+            _ => unreachable!("a conversation has one protocol"),
         }
     }
 }
 
 impl Asked {
-    pub(super) fn of_serve(inputs: BTreeSet<StorePath>) -> Self {
+    pub(super) fn by_serve(
+        inputs: BTreeSet<StorePath>,
+        valid: Ticket<serve::QueryValidPaths>,
+    ) -> Self {
         Asked {
             inputs,
-            claims: Claims::Serve,
+            claims: Claims::Serve(valid),
         }
     }
 }

@@ -7,6 +7,7 @@ use store_path::StorePath;
 use tokio::time::Instant;
 use worker_protocol::client::Ticket;
 use worker_protocol::operation::{BuildDerivation, BuildPaths, BuildPathsWithResults};
+use worker_protocol::serve;
 use worker_protocol::wire::Text;
 use worker_protocol::{BuildMode, BuildResult, BuildStatus, DerivedPath, Error, Outputs};
 
@@ -23,7 +24,7 @@ pub(crate) enum BuildClaim {
     Paths(Ticket<BuildPathsWithResults>),
     /// The same from a daemon that tells success or an error only (before 1.34).
     OldPaths(Ticket<BuildPaths>),
-    Serve,
+    Serve(Ticket<serve::BuildDerivation>),
 }
 
 impl Remote {
@@ -34,8 +35,8 @@ impl Remote {
         let client = match &mut self.conversation {
             Conversation::Worker(client) => client,
             Conversation::Serve(serve) => {
-                serve.queue_build(job).await.map_err(failed)?;
-                return Ok(BuildClaim::Serve);
+                let ticket = serve.queue_build(job).await.map_err(failed)?;
+                return Ok(BuildClaim::Serve(ticket));
             }
         };
         let request = BuildDerivation {
@@ -96,9 +97,12 @@ impl Remote {
         claim: BuildClaim,
         hear: &mut impl FnMut(Said),
     ) -> Result<BuildResult, Error> {
-        let client = match &mut self.conversation {
-            Conversation::Worker(client) => client,
-            Conversation::Serve(serve) => return serve.built(hear).await,
+        let client = match (&mut self.conversation, &claim) {
+            (Conversation::Worker(client), _) => client,
+            (Conversation::Serve(serve), BuildClaim::Serve(ticket)) => {
+                return serve.built(*ticket, hear).await;
+            }
+            _ => unreachable!("a conversation has one protocol"),
         };
         let mut hear = |message| hear(Said::Message(message));
         match claim {
@@ -121,7 +125,7 @@ impl Remote {
                 }
                 Err(error) => Err(error),
             },
-            BuildClaim::Serve => unreachable!("a conversation has one protocol"),
+            BuildClaim::Serve(_) => unreachable!("a conversation has one protocol"),
         }
     }
 }

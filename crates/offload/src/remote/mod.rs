@@ -272,8 +272,8 @@ impl Road<'_> {
         let store_dir = self.store_dir.clone();
         let (conversation, asked) = match said {
             Some(said) => {
-                let mut serve = Serve::greet(reader, writer, said, store_dir).await?;
-                let asked = serve.ask(question).await?;
+                let (serve, asked) =
+                    Serve::greet(reader, writer, said, store_dir, question).await?;
                 (Conversation::Serve(Box::new(serve)), asked)
             }
             None => {

@@ -6,6 +6,7 @@ use store_path::StorePath;
 use worker_protocol::PathInfo;
 use worker_protocol::client::Ticket;
 use worker_protocol::operation::{NarFromPath, QueryPathInfo};
+use worker_protocol::serve;
 
 use super::{Conversation, Remote, queue, reply};
 use crate::failure::{Failure, RemoteFailure};
@@ -20,7 +21,10 @@ pub(crate) enum OutputClaim {
         info: Ticket<QueryPathInfo>,
         archive: Ticket<NarFromPath>,
     },
-    Serve,
+    Serve {
+        infos: Ticket<serve::QueryPathInfos>,
+        archive: Ticket<serve::DumpStorePath>,
+    },
 }
 
 impl Remote {
@@ -35,8 +39,12 @@ impl Remote {
                 Ok(OutputClaim::Worker { info, archive })
             }
             Conversation::Serve(serve) => {
-                serve.queue_output(path).await.map_err(failed)?;
-                Ok(OutputClaim::Serve)
+                let paths = [path.clone()].into();
+                let infos = serve.queue(&serve::QueryPathInfos { paths }).await;
+                let infos = infos.map_err(failed)?;
+                let archive = serve.queue(&serve::DumpStorePath { path }).await;
+                let archive = archive.map_err(failed)?;
+                Ok(OutputClaim::Serve { infos, archive })
             }
         }
     }
@@ -51,7 +59,10 @@ impl Remote {
             (Conversation::Worker(client), OutputClaim::Worker { info, .. }) => {
                 reply(client, *info, log).await
             }
-            (Conversation::Serve(serve), _) => serve.output_info(log).await,
+            (Conversation::Serve(serve), OutputClaim::Serve { infos, .. }) => {
+                let infos = serve.reply(*infos, log).await;
+                infos.map(|infos| infos.into_iter().next().map(|valid| valid.info))
+            }
             _ => unreachable!("a conversation has one protocol"),
         };
         info.map_err(|error| error.during("ask for the outputs"))
@@ -67,7 +78,9 @@ impl Remote {
             (Conversation::Worker(client), OutputClaim::Worker { archive, .. }) => {
                 reply(client, archive, log).await
             }
-            (Conversation::Serve(serve), _) => serve.open_archive().await,
+            (Conversation::Serve(serve), OutputClaim::Serve { archive, .. }) => {
+                serve.reply(archive, log).await
+            }
             _ => unreachable!("a conversation has one protocol"),
         }
     }

@@ -6,14 +6,14 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use bytes::Bytes;
-use store_path::{StoreDir, StorePath};
+use store_path::StoreDir;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
+use worker_protocol::client::Ticket;
 use worker_protocol::serve::{
-    AddToStoreNar, BuildDerivation, BuildSettings, Client, Command, DumpStorePath, QueryPathInfos,
-    QueryValidPaths,
+    AddToStoreNar, BuildDerivation, BuildSettings, Client, Command, QueryValidPaths, Upload,
 };
-use worker_protocol::{BuildResult, Error, PathInfo, ValidPathInfo};
+use worker_protocol::{BuildResult, Error, ValidPathInfo};
 
 use super::ask::{Asked, Question};
 use super::{Reader, SILENCE, Writer, unless_silent};
@@ -33,19 +33,23 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
+    /// Begins a conversation and asks `question`, in one flight.
     pub(super) async fn greet(
         reader: Reader,
         writer: Writer,
         said: UnboundedReceiver<Bytes>,
         store_dir: StoreDir,
-    ) -> Result<Self, Failure> {
-        let mut client = Client::new(reader, writer, store_dir, None);
-        let greeted = tokio::time::timeout(SILENCE, client.handshake()).await;
+        question: &Question,
+    ) -> Result<(Self, Option<Asked>), Failure> {
+        let client = Client::new(reader, writer, store_dir, None);
+        let mut serve = Serve { client, said };
+        let asked = serve.ask(question).await?;
+        let greeted = tokio::time::timeout(SILENCE, serve.client.handshake()).await;
         greeted
             .map_err(|_| RemoteFailure::Silent(SILENCE))
             .and_then(|greeted| Ok(greeted?))
             .map_err(|error| error.during("greet nix-store --serve"))?;
-        Ok(Serve { client, said })
+        Ok((serve, asked))
     }
 
     pub(super) fn description(&self) -> String {
@@ -55,17 +59,24 @@ impl Serve {
         }
     }
 
-    async fn queue<C: Command>(&mut self, command: &C) -> Result<(), RemoteFailure> {
+    pub(super) async fn queue<C: Command>(
+        &mut self,
+        command: &C,
+    ) -> Result<Ticket<C>, RemoteFailure> {
         Ok(self.client.queue(command).await?)
     }
 
-    async fn reply<C: Command>(&mut self, log: &mut Log) -> Result<C::Reply, RemoteFailure> {
+    pub(crate) async fn reply<C: Command>(
+        &mut self,
+        ticket: Ticket<C>,
+        log: &mut Log,
+    ) -> Result<C::Reply, RemoteFailure> {
         let heard = Cell::new(Instant::now());
         let mut hear = |said| {
             heard.set(Instant::now());
             log.forward(said);
         };
-        let reply = listening(&mut self.said, &mut hear, self.client.reply::<C>());
+        let reply = listening(&mut self.said, &mut hear, self.client.reply(ticket));
         unless_silent(SILENCE, &heard, reply).await
     }
 
@@ -79,33 +90,24 @@ impl Serve {
             substitute: question.use_substitutes,
             paths: question.inputs.clone(),
         };
-        let queued = self.queue(&query).await;
-        queued.map_err(|error| error.during("ask which inputs are missing"))?;
-        Ok(Some(Asked::of_serve(question.inputs.clone())))
+        let action = "ask which inputs are missing";
+        let valid = self.queue(&query).await;
+        let valid = valid.map_err(|error| error.during(action))?;
+        Ok(Some(Asked::by_serve(question.inputs.clone(), valid)))
     }
 
-    pub(super) async fn valid(
+    /// Begins to add a path, whose archive follows.
+    pub(crate) async fn add(
         &mut self,
-        log: &mut Log,
-    ) -> Result<std::collections::BTreeSet<StorePath>, RemoteFailure> {
-        self.reply::<QueryValidPaths>(log).await
+        path: ValidPathInfo,
+    ) -> Result<Upload<'_, Reader, Writer, AddToStoreNar>, Error> {
+        self.client.upload(&AddToStoreNar { path }).await
     }
 
-    /// Announces a path whose archive follows by [`Serve::data`].
-    pub(crate) async fn add(&mut self, path: ValidPathInfo) -> Result<(), RemoteFailure> {
-        self.queue(&AddToStoreNar { path }).await
-    }
-
-    pub(crate) async fn data(&mut self, data: &[u8]) -> Result<(), Error> {
-        self.client.data(data).await
-    }
-
-    /// Waits until a path that was added is there.
-    pub(crate) async fn added(&mut self, log: &mut Log) -> Result<(), RemoteFailure> {
-        self.reply::<AddToStoreNar>(log).await
-    }
-
-    pub(super) async fn queue_build(&mut self, job: &Job) -> Result<(), RemoteFailure> {
+    pub(super) async fn queue_build(
+        &mut self,
+        job: &Job,
+    ) -> Result<Ticket<BuildDerivation>, RemoteFailure> {
         let seconds = |limit: Option<Duration>| limit.map_or(0, |limit| limit.as_secs());
         let settings = BuildSettings {
             max_silent_time: seconds(job.options.silence),
@@ -124,28 +126,11 @@ impl Serve {
 
     pub(super) async fn built(
         &mut self,
+        ticket: Ticket<BuildDerivation>,
         hear: &mut impl FnMut(Said),
     ) -> Result<BuildResult, Error> {
-        let reply = self.client.reply::<BuildDerivation>();
+        let reply = self.client.reply(ticket);
         listening(&mut self.said, hear, reply).await
-    }
-
-    pub(super) async fn queue_output(&mut self, path: StorePath) -> Result<(), RemoteFailure> {
-        let paths = [path.clone()].into();
-        self.queue(&QueryPathInfos { paths }).await?;
-        self.queue(&DumpStorePath { path }).await
-    }
-
-    pub(super) async fn output_info(
-        &mut self,
-        log: &mut Log,
-    ) -> Result<Option<PathInfo>, RemoteFailure> {
-        let infos = self.reply::<QueryPathInfos>(log).await?;
-        Ok(infos.into_iter().next().map(|valid| valid.info))
-    }
-
-    pub(super) async fn open_archive(&mut self) -> Result<(), RemoteFailure> {
-        Ok(self.client.reply::<DumpStorePath>().await?)
     }
 
     pub(super) async fn raw_chunk(&mut self) -> Result<&[u8], Error> {

@@ -186,6 +186,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
         self.session.consume_raw(count);
     }
 
+    /// Says that nothing more will be asked, and waits until the server has ended: by then it has said on its
+    /// standard error all that it had to say. Replies that were not read are lost.
+    pub async fn end(&mut self) {
+        let (streams, connection) = (&mut self.streams, &mut self.session.connection);
+        poll_fn(|task| streams.poll_end(task, connection)).await;
+    }
+
     async fn read_more(&mut self, count: usize) -> Result<(), Error> {
         self.drive(Goal::Buffered(self.session.buffered() + count))
             .await

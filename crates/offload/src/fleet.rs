@@ -1,6 +1,6 @@
 //! The machines together: finds one for a build, and takes a slot and a connection on it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use store_path::StoreDir;
@@ -10,6 +10,7 @@ use crate::health::{self, Health};
 use crate::link::{Credentials, HostKeys, SshTarget, Timeouts};
 use crate::log::{Level, Log};
 use crate::machines::Machine;
+use crate::queue::QueueDirectory;
 use crate::remote::{Question, Remote};
 use crate::schedule::{self, Demand, Reason, State};
 use crate::slots::{Slot, SlotDirectory, SlotError};
@@ -49,6 +50,9 @@ impl Identity {
 /// lives on and is asked every few seconds, so the answer must not be for ever.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
 
+/// Pause between two looks for a free slot, of the one whose turn it is.
+const SLOT_PAUSE: Duration = Duration::from_millis(20);
+
 /// What was found out about a machine. The whole reason was told at that moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
@@ -76,6 +80,7 @@ pub struct Fleet {
     troubles: Vec<Option<Trouble>>,
     /// By this process or another.
     health: Health,
+    queues: QueueDirectory,
     slots: SlotDirectory,
     identity: Identity,
     timeouts: Timeouts,
@@ -92,15 +97,29 @@ pub struct Lease {
     /// Why this machine and no other: `load 0 of 8, best of 2 machines that would do`.
     pub reason: String,
     index: usize,
-    slot: Slot,
+    slot: Option<Slot>,
 }
 
 impl Lease {
-    /// The slot that is held.
+    /// The number of the slot that is held, from 0.
     #[must_use]
-    pub fn slot(&self) -> &Slot {
-        &self.slot
+    pub fn slot(&self) -> Option<u32> {
+        self.slot.as_ref().map(Slot::index)
     }
+
+    /// Gives the slot to whoever waits for it: nothing more is built here.
+    pub fn release_slot(&mut self) {
+        self.slot = None;
+    }
+}
+
+/// What is done when all machines that would do are full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// [`Answer::Busy`] is returned.
+    None,
+    /// A slot is waited for, first come first served.
+    Waits,
 }
 
 /// Whether there is a machine for a build.
@@ -132,12 +151,13 @@ impl std::fmt::Display for Refusals {
 }
 
 impl Fleet {
-    /// A fleet of `machines`, whose builds are for the store at `store_dir`.
+    /// A fleet of `machines`, whose builds are for the store at `store_dir`. What is learnt about
+    /// them, and who waits for them, is kept in `knowledge`, a directory.
     #[must_use]
     pub fn new(
         machines: Vec<Machine>,
         slots: SlotDirectory,
-        health: Health,
+        knowledge: &Path,
         identity: Identity,
         timeouts: Timeouts,
         store_dir: StoreDir,
@@ -145,8 +165,9 @@ impl Fleet {
         Fleet {
             troubles: vec![None; machines.len()],
             machines,
+            health: Health::open(knowledge),
+            queues: QueueDirectory::new(knowledge.join("queues")),
             slots,
-            health,
             identity,
             timeouts,
             store_dir,
@@ -169,11 +190,16 @@ impl Fleet {
         &mut self,
         demand: &Demand,
         foresee: impl Fn() -> Question,
+        patience: Patience,
         log: &mut Log,
     ) -> Result<Answer, SlotError> {
         let asked = Instant::now();
         loop {
-            let (index, slot, reason) = match self.choose(demand, asked).await? {
+            let choice = match patience {
+                Patience::None => self.choose(demand, asked).await?,
+                Patience::Waits => self.choose_in_turn(demand, asked).await?,
+            };
+            let (index, slot, reason) = match choice {
                 Ok(chosen) => chosen,
                 Err(answer) => return Ok(answer),
             };
@@ -192,7 +218,7 @@ impl Fleet {
                         remote,
                         reason,
                         index,
-                        slot,
+                        slot: Some(slot),
                     })));
                 }
                 Err(failure) => {
@@ -211,6 +237,26 @@ impl Fleet {
     pub async fn give_up(&mut self, lease: Lease) {
         self.troubles[lease.index] = Some(Trouble::Failed);
         lease.remote.close().await;
+    }
+
+    /// As [`Fleet::choose`], but never busy: waits for a slot, behind those that waited before.
+    async fn choose_in_turn(
+        &mut self,
+        demand: &Demand,
+        asked: Instant,
+    ) -> Result<Result<(usize, Slot, String), Answer>, SlotError> {
+        let idle = vec![State::Used(0); self.machines.len()];
+        let possible = schedule::rank(&self.machines, &idle, demand).candidates;
+        let turn = self
+            .queues
+            .join(possible.iter().map(|&index| &self.machines[index]))?;
+        turn.wait_for_turn().await?;
+        loop {
+            match self.choose(demand, asked).await? {
+                Err(Answer::Busy(_)) => tokio::time::sleep(SLOT_PAUSE).await,
+                choice => return Ok(choice),
+            }
+        }
     }
 
     async fn choose(

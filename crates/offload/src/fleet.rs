@@ -1,50 +1,23 @@
 //! The machines together: finds one for a build, and takes a slot and a connection on it.
 
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use store_path::StoreDir;
 use tokio::time::Instant;
 
+use crate::failure::Failure;
 use crate::health::{self, Health};
-use crate::link::{Credentials, HostKeys, SshTarget, Timeouts};
+use crate::link::{Destination, Identity, LinkError, SshSettings, SshTarget, Timeouts};
 use crate::log::{Level, Log};
 use crate::machines::Machine;
 use crate::queue::QueueDirectory;
 use crate::remote::{Question, Remote};
 use crate::schedule::{self, Demand, Reason, State};
 use crate::slots::{Slot, SlotDirectory, SlotError};
-
-/// The port of SSH.
-const SSH_PORT: u16 = 22;
-
-/// Whose keys and known hosts are used where the machine list names none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The user name on machines whose URI names none: that of the user who runs this.
-    pub user: String,
-    /// Key files for machines whose entry names none.
-    pub keys: Vec<PathBuf>,
-    /// Where host keys are looked up that are not pinned.
-    pub known_hosts: Vec<PathBuf>,
-}
-
-impl Identity {
-    /// What OpenSSH uses for `user` with the home directory `home`, in its order of preference.
-    #[must_use]
-    pub fn of(user: impl Into<String>, home: &std::path::Path) -> Self {
-        let ssh = home.join(".ssh");
-        let key = |name| ssh.join(name);
-        Identity {
-            user: user.into(),
-            keys: ["id_rsa", "id_ecdsa", "id_ed25519"].map(key).to_vec(),
-            known_hosts: vec![
-                ssh.join("known_hosts"),
-                PathBuf::from("/etc/ssh/ssh_known_hosts"),
-            ],
-        }
-    }
-}
 
 /// How long a machine that could not be reached is left alone. A hook whose builds are postponed
 /// lives on and is asked every few seconds, so the answer must not be for ever.
@@ -83,6 +56,10 @@ pub struct Fleet {
     queues: QueueDirectory,
     slots: SlotDirectory,
     identity: Identity,
+    /// What the identity's files say; they are read when the first machine is connected to.
+    settings: OnceCell<SshSettings>,
+    /// What of them is not honoured, as far as it was told.
+    told: BTreeSet<String>,
     timeouts: Timeouts,
     store_dir: StoreDir,
 }
@@ -169,6 +146,8 @@ impl Fleet {
             queues: QueueDirectory::new(knowledge.join("queues")),
             slots,
             identity,
+            settings: OnceCell::new(),
+            told: BTreeSet::new(),
             timeouts,
             store_dir,
         }
@@ -203,13 +182,17 @@ impl Fleet {
                 Ok(chosen) => chosen,
                 Err(answer) => return Ok(answer),
             };
+            let target = self.target(index, log);
             let machine = &self.machines[index];
             let known = self.health.of(machine);
-            let target = self.target(machine);
             let store_dir = self.store_dir.clone();
-            let connecting =
-                Remote::connect(machine, &target, store_dir, &known, &foresee(), log).await;
-            match connecting {
+            let connected = match target {
+                Ok(target) => {
+                    Remote::connect(machine, &target, store_dir, &known, &foresee(), log).await
+                }
+                Err(error) => Err(Failure::Link(error)),
+            };
+            match connected {
                 Ok(remote) => {
                     let (way, protocol) = (remote.way(), remote.protocol());
                     self.health.reached(machine, way, protocol);
@@ -329,23 +312,42 @@ impl Fleet {
         }))
     }
 
-    fn target(&self, machine: &Machine) -> SshTarget {
+    /// How a machine is reached. Tells what of the SSH configuration is not honoured, once.
+    fn target(&mut self, index: usize, log: &mut Log) -> Result<SshTarget, LinkError> {
+        let settings = self
+            .settings
+            .get_or_init(|| SshSettings::read(&self.identity));
+        let destination = Destination::from(&self.machines[index]);
+        let plan = settings.plan(&destination, self.timeouts)?;
+        for warning in plan.warnings {
+            let message = format!("offload: {warning}");
+            if self.told.insert(message.clone()) {
+                log.daemon.message(Level::Warning, &message);
+            }
+        }
+        Ok(plan.target)
+    }
+}
+
+/// The list's columns, and the URI's parameters where those are empty.
+impl From<&Machine> for Destination {
+    fn from(machine: &Machine) -> Self {
         let uri = &machine.uri;
-        let named_key = machine.ssh_key.clone();
-        let key = named_key.or_else(|| uri.parameter("ssh-key").map(PathBuf::from));
-        SshTarget {
+        let key = uri.parameter("ssh-key").map(PathBuf::from);
+        // What is no base64 is refused as a host key, with its text.
+        let host_key = uri.parameter("base64-ssh-public-host-key").map(|text| {
+            match BASE64.decode(text.as_bytes()) {
+                Ok(line) => String::from_utf8_lossy(&line).into_owned(),
+                Err(_) => text.to_owned(),
+            }
+        });
+        Destination {
             host: uri.host().to_owned(),
-            port: uri.port().unwrap_or(SSH_PORT),
-            user: uri.user().unwrap_or(&self.identity.user).to_owned(),
-            credentials: match key {
-                Some(file) => Credentials::KeyFile(file),
-                None => Credentials::AnyOf(self.identity.keys.clone()),
-            },
-            host_keys: match &machine.host_key {
-                Some(line) => HostKeys::Pinned(line.clone()),
-                None => HostKeys::KnownHosts(self.identity.known_hosts.clone()),
-            },
-            timeouts: self.timeouts,
+            port: uri.port(),
+            user: uri.user().map(str::to_owned),
+            key: machine.ssh_key.clone().or(key),
+            host_key: machine.host_key.clone().or(host_key),
+            compress: matches!(uri.parameter("compress"), Some("true" | "yes" | "1")),
         }
     }
 }

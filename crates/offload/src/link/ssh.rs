@@ -14,7 +14,7 @@ use super::authenticate::authenticate;
 use super::channel::{Ending, EndsWith, stream};
 use super::host_key::Record;
 use super::keys::KeyFiles;
-use super::transport::{CommandStream, Complaint, Transport, connect_tcp};
+use super::transport::{CommandStream, Complaint, Tether, Tethered, Transport, connect_tcp};
 use super::{ByteStream, LinkError, Route, SshTarget, Step, Timeouts};
 
 /// Receive window per channel. At 50 ms round-trip time 2 MiB (russh's default) carries 19 MiB/s
@@ -48,6 +48,8 @@ pub struct SshLink {
     handle: Handle<Judge>,
     timeouts: Timeouts,
     ending: Ending,
+    /// Dropped with the link, it ends the connection.
+    _tether: Tether,
     /// The link to the jump host that carries this one.
     through: Option<Box<SshLink>>,
 }
@@ -77,11 +79,15 @@ impl SshLink {
             timeouts,
             ending: ending.clone(),
         };
-        let exchange = client::connect_stream(config, reached.transport, judge);
+        let (transport, tether) = Tethered::new(reached.transport);
+        let exchange = client::connect_stream(config, transport, judge);
         let exchanged = within(timeouts.key_exchange, Step::KeyExchange, exchange).await;
         let mut handle = match exchanged.and_then(|exchanged| exchanged) {
             Ok(handle) => handle,
-            Err(error) => return Err(because(error, target, reached.complaint.as_ref())),
+            Err(error) => {
+                drop(tether);
+                return Err(because(error, target, reached.complaint).await);
+            }
         };
         let trying = authenticate(&mut handle, &target.user, &target.credentials, keys);
         within(timeouts.authentication, Step::Authentication, trying).await??;
@@ -89,6 +95,7 @@ impl SshLink {
             handle,
             timeouts,
             ending,
+            _tether: tether,
             through: reached.through,
         })
     }
@@ -178,9 +185,11 @@ impl SshLink {
     pub async fn close(self) {
         let mut link = Some(Box::new(self));
         while let Some(mut ended) = link {
-            let goodbye = ended
-                .handle
-                .disconnect(russh::Disconnect::ByApplication, "", "");
+            let goodbye = async {
+                let by_us = russh::Disconnect::ByApplication;
+                ended.handle.disconnect(by_us, "", "").await?;
+                (&mut ended.handle).await
+            };
             // The connection ends either way.
             let _ = tokio::time::timeout(GOODBYE, goodbye).await;
             link = ended.through.take();
@@ -237,14 +246,14 @@ async fn reach(target: &SshTarget) -> Result<Reached, LinkError> {
 }
 
 /// What a proxy command has said is the better reason for a key exchange that has not begun.
-fn because(error: LinkError, target: &SshTarget, complaint: Option<&Complaint>) -> LinkError {
+async fn because(error: LinkError, target: &SshTarget, complaint: Option<Complaint>) -> LinkError {
     let (Route::Command(command), Some(complaint)) = (&target.route, complaint) else {
         return error;
     };
     if matches!(error, LinkError::HostKey(_)) {
         return error;
     }
-    let said = complaint.text();
+    let said = complaint.text().await;
     LinkError::Command {
         command: command.clone(),
         reason: match said.is_empty() {

@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::prompt_ack::PromptAck;
 use super::ssh_config::AddressFamily;
@@ -23,10 +24,72 @@ const HEAD_START: Duration = Duration::from_millis(250);
 const MAX_ADDRESSES: usize = 16;
 /// How much of a command's standard error is kept for messages, in bytes.
 const MAX_STDERR: u64 = 4096;
+/// How long a command that has ended is listened to.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What SSH is spoken over.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+
+/// A transport that ends when its [`Tether`] is dropped, whatever russh's own task, which holds it,
+/// is waiting for: it does not look up while keys are exchanged.
+pub(super) struct Tethered {
+    inner: Box<dyn Transport>,
+    tether: oneshot::Receiver<()>,
+}
+
+/// See [`Tethered`].
+pub(super) struct Tether {
+    _held: oneshot::Sender<()>,
+}
+
+impl Tethered {
+    pub(super) fn new(inner: Box<dyn Transport>) -> (Self, Tether) {
+        let (held, tether) = oneshot::channel();
+        (Tethered { inner, tether }, Tether { _held: held })
+    }
+
+    fn is_cut(&mut self, context: &mut Context<'_>) -> bool {
+        Pin::new(&mut self.tether).poll(context).is_ready()
+    }
+}
+
+impl AsyncRead for Tethered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.is_cut(context) {
+            true => Poll::Ready(Ok(())),
+            false => Pin::new(&mut self.inner).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Tethered {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.is_cut(context) {
+            true => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            false => Pin::new(&mut self.inner).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.is_cut(context) {
+            true => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            false => Pin::new(&mut self.inner).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
 
 /// Connects to the first of the host's addresses that answers. `silence`: how long data may wait
 /// for its acknowledgement before the connection is given up.
@@ -101,13 +164,21 @@ pub(super) struct CommandStream {
 }
 
 /// What a command says on its standard error.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Complaint(Arc<Mutex<Vec<u8>>>);
+#[derive(Debug)]
+pub(super) struct Complaint {
+    beginning: Arc<Mutex<Vec<u8>>>,
+    listener: JoinHandle<()>,
+}
 
 impl Complaint {
-    /// All of it so far, as one line.
-    pub(super) fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// All of it, as one line, once the command has ended.
+    pub(super) async fn text(self) -> String {
+        // It has been killed, or has ended by itself; only a child of its own could outlive it.
+        let _ = tokio::time::timeout(LAST_WORDS, self.listener).await;
+        let bytes = self
+            .beginning
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&bytes)
             .trim_end()
             .replace(['\r', '\n'], "; ")
@@ -131,10 +202,12 @@ impl CommandStream {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let complaint = Complaint::default();
-        if let Some(errors) = child.stderr.take() {
-            tokio::spawn(listen(errors, complaint.clone()));
-        }
+        let errors = child.stderr.take().expect("it was asked for above");
+        let beginning = Arc::default();
+        let complaint = Complaint {
+            listener: tokio::spawn(listen(errors, Arc::clone(&beginning))),
+            beginning,
+        };
         let ends = child.stdin.take().zip(child.stdout.take());
         let (input, output) = ends.expect("both were asked for above");
         let stream = CommandStream {
@@ -147,11 +220,11 @@ impl CommandStream {
 }
 
 /// Keeps the beginning, and reads on so that the command is never held up.
-async fn listen(errors: ChildStderr, complaint: Complaint) {
+async fn listen(errors: ChildStderr, said: Arc<Mutex<Vec<u8>>>) {
     let mut beginning = errors.take(MAX_STDERR);
     let mut chunk = [0; 1024];
     while let Ok(count @ 1..) = beginning.read(&mut chunk).await {
-        let mut kept = complaint.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = said.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend_from_slice(&chunk[..count]);
     }
     let _ = tokio::io::copy(&mut beginning.into_inner(), &mut tokio::io::sink()).await;

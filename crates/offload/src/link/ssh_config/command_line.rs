@@ -119,12 +119,13 @@ impl CommandLine {
                         "" => words.next(),
                         attached => Some(attached.to_owned()),
                     };
-                    return match value {
+                    match value {
                         Some(value) => self.option(option, value),
                         None => {
-                            self.push(Directive::Broken(format!("-{option}: no value follows")))
+                            self.push(Directive::Broken(format!("-{option}: no value follows")));
                         }
-                    };
+                    }
+                    return;
                 }
                 _ => self.push(Directive::Broken(format!("-{option} is not honoured"))),
             }

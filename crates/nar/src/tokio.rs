@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ::tokio::io::AsyncWriteExt;
 use ::tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite};
-use ::tokio::task::spawn_blocking;
+use ::tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::reader::{Cursor, Progress};
 use crate::writer::GATHERED;
@@ -157,7 +157,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 const BUFFER: usize = 256 * 1024;
 
 /// Writes the archive of whatever stands at `path` to `sink`, and returns its size in bytes.
-/// The file system is read on tokio's threads for blocking work.
+/// The file system is read on tokio's threads for blocking work, always a piece ahead of the sink.
 ///
 /// # Errors
 /// As for [`crate::dump`].
@@ -166,22 +166,26 @@ pub async fn dump(
     sink: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<u64> {
     let path = path.into();
-    let mut dump = blocking(move || Dump::new(path)).await??;
-    let mut buffer = vec![0; BUFFER];
-    let mut size = 0;
-    loop {
-        let filled;
-        (dump, buffer, filled) = blocking(move || {
+    let fill = |mut dump: Dump, mut buffer: Vec<u8>| {
+        spawn_blocking(move || {
             let filled = dump.fill(&mut buffer);
             (dump, buffer, filled)
         })
-        .await?;
+    };
+    let dump = finished(spawn_blocking(move || Dump::new(path))).await??;
+    let mut filling = fill(dump, vec![0; BUFFER]);
+    let mut spare = vec![0; BUFFER];
+    let mut size = 0;
+    loop {
+        let (dump, buffer, filled) = finished(filling).await?;
         let length = filled?;
         if length == 0 {
             sink.flush().await?;
             return Ok(size);
         }
+        filling = fill(dump, spare);
         sink.write_all(&buffer[..length]).await?;
+        spare = buffer;
         size += length as u64;
     }
 }
@@ -198,39 +202,38 @@ pub async fn restore(
     options: RestoreOptions,
 ) -> Result<(), RestoreError> {
     let path = path.into();
-    let fails = path.clone();
-    let failed = |error: &io::Error| RestoreError {
-        path: fails.clone(),
-        kind: RestoreErrorKind::Source {
-            kind: error.kind(),
-            message: error.to_string(),
-        },
+    let named = path.clone();
+    // The work itself panicked, and what it had created was removed on the way out.
+    let lost = |error: io::Error| RestoreError {
+        path: named.clone(),
+        kind: RestoreErrorKind::source(&error),
         left_behind: Vec::new(),
     };
-    let begun = blocking(move || Restore::to(path, options)).await;
-    let mut restore = begun.map_err(|error| failed(&error))??;
+    let begun = finished(spawn_blocking(move || Restore::to(path, options))).await;
+    let mut restore = begun.map_err(lost)??;
     let mut buffer = vec![0; BUFFER];
     loop {
-        let length = source
-            .read(&mut buffer)
-            .await
-            .map_err(|error| failed(&error))?;
-        if length == 0 {
-            return blocking(move || restore.finish())
-                .await
-                .map_err(|error| failed(&error))?;
-        }
-        let written;
-        (restore, buffer, written) = blocking(move || {
+        let length = match source.read(&mut buffer).await {
+            Ok(0) => {
+                let finish = finished(spawn_blocking(move || restore.finish())).await;
+                return finish.map_err(lost)?;
+            }
+            Ok(length) => length,
+            Err(error) => {
+                let fail = finished(spawn_blocking(move || restore.fail_source(&error))).await;
+                return Err(fail.unwrap_or_else(lost));
+            }
+        };
+        let write = spawn_blocking(move || {
             let written = restore.write_all(&buffer[..length]);
             (restore, buffer, written)
-        })
-        .await
-        .map_err(|error| failed(&error))?;
+        });
+        let written;
+        (restore, buffer, written) = finished(write).await.map_err(lost)?;
         written?;
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    spawn_blocking(work).await.map_err(io::Error::other)
+async fn finished<T>(work: JoinHandle<T>) -> io::Result<T> {
+    work.await.map_err(io::Error::other)
 }

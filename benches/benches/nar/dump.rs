@@ -59,6 +59,13 @@ pub(crate) fn and_hash(criterion: &mut Criterion<Clock>, tree: &Tree) {
             digest.finish()
         });
     });
+    group.bench_function("nar-ahead", |bencher| {
+        bencher.iter(|| {
+            let mut digest = Digest::new();
+            nar::dump_ahead(&tree.path, &mut digest).expect("dumped");
+            digest.finish()
+        });
+    });
     group.bench_function("nix-archive", |bencher| {
         bencher.iter(|| peer::hash_path(&tree.path, peer::CaseHack::Disabled).expect("hashed"));
     });
@@ -103,6 +110,13 @@ pub(crate) fn to_pipe(criterion: &mut Criterion<Clock>, tree: &Tree) {
         bencher.iter(|| {
             piped(|mut sink| {
                 nar::dump(&tree.path, &mut sink).expect("dumped");
+            });
+        });
+    });
+    group.bench_function("nar-ahead", |bencher| {
+        bencher.iter(|| {
+            piped(|mut sink| {
+                nar::dump_ahead(&tree.path, &mut sink).expect("dumped");
             });
         });
     });

@@ -1,10 +1,11 @@
-//! The system calls that no dump can do without.
+//! The system calls that no dump, and no restore, can do without.
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nar::{Event, Events};
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
@@ -56,6 +57,64 @@ fn read_file(directory: BorrowedFd<'_>, name: &CString, buffer: &mut [u8]) -> Re
     let mut rest = rustix::fs::fstat(&file)?.st_size as usize;
     while rest > 0 {
         rest -= rustix::io::read(&file, &mut *buffer)?.min(rest);
+    }
+    Ok(())
+}
+
+/// What an archive asks of a file system, its events without their borrowed names.
+pub(crate) enum Call<'a> {
+    MakeDirectory(CString),
+    CreateFile(CString, Mode, &'a [u8]),
+    MakeLink(CString, CString),
+    CloseDirectory,
+}
+
+/// The calls that restore `archive` to `root`, for [`make_all`].
+pub(crate) fn calls<'a>(archive: &'a [u8], root: &str) -> Vec<Call<'a>> {
+    let text = |bytes: &[u8]| CString::new(bytes).expect("no NUL");
+    let mut calls = Vec::new();
+    let mut name = text(root.as_bytes());
+    let mut mode = Mode::empty();
+    let mut contents: &[u8] = b"";
+    for event in Events::new(archive) {
+        match event.expect("an archive") {
+            Event::Directory => calls.push(Call::MakeDirectory(name.clone())),
+            Event::Entry(entry) => name = text(entry),
+            Event::File { executable, .. } => {
+                mode = Mode::from_raw_mode(if executable { 0o777 } else { 0o666 });
+                contents = b"";
+            }
+            // An archive in memory has all of a file in one piece.
+            Event::Data(data) => contents = data,
+            Event::FileEnd => calls.push(Call::CreateFile(name.clone(), mode, contents)),
+            Event::Symlink(target) => calls.push(Call::MakeLink(name.clone(), text(target))),
+            Event::DirectoryEnd => calls.push(Call::CloseDirectory),
+        }
+    }
+    calls
+}
+
+/// Makes every directory and link, and creates, writes and closes every file.
+pub(crate) fn make_all(calls: &[Call<'_>]) -> Result<(), Errno> {
+    let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mut open: Vec<OwnedFd> = Vec::new();
+    for call in calls {
+        let directory = open.last().map_or(CWD, AsFd::as_fd);
+        match call {
+            Call::MakeDirectory(name) => {
+                rustix::fs::mkdirat(directory, name, Mode::RWXU)?;
+                open.push(rustix::fs::openat(directory, name, OPEN, Mode::empty())?);
+            }
+            Call::CreateFile(name, mode, data) => {
+                let file = rustix::fs::openat(directory, name, create, *mode)?;
+                let mut rest = *data;
+                while !rest.is_empty() {
+                    rest = &rest[rustix::io::write(&file, rest)?..];
+                }
+            }
+            Call::MakeLink(name, target) => rustix::fs::symlinkat(target, directory, name)?,
+            Call::CloseDirectory => drop(open.pop()),
+        }
     }
     Ok(())
 }

@@ -7,8 +7,8 @@
 //! processor time, user's and system's, children included (these in ticks of 10 ms), for a machine
 //! that others use too.
 //!
-//! The function `limit` of the dumps makes the system calls that no dump can do without, and nothing
-//! else: what it takes, no peer can be faster by.
+//! `limit` makes the system calls that no dump or restore can do without, and nothing else. `nar-ahead`
+//! is `nar::dump_ahead`, which has two threads; all others have one.
 
 mod clock;
 mod dump;

@@ -9,6 +9,7 @@ use criterion::{Bencher, Criterion};
 use nix_archive::nar as peer;
 
 use crate::clock::Clock;
+use crate::limit;
 use crate::peers::{has_nix, nix};
 use crate::tree::Tree;
 
@@ -32,6 +33,12 @@ pub(crate) fn to_memory(criterion: &mut Criterion<Clock>, tree: &Tree) {
             });
         });
     }
+    group.bench_function("limit", |bencher| {
+        let calls = limit::calls(tree.archive(), path.to_str().expect("UTF-8"));
+        timed(bencher, &path, || {
+            limit::make_all(&calls).expect("restored");
+        });
+    });
     group.bench_function("nix-archive", |bencher| {
         let archive = tree.archive();
         timed(bencher, &path, || {

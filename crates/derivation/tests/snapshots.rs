@@ -322,10 +322,20 @@ fn differences() {
 #[test]
 fn resolving() {
     let derivation = parse(PLAIN).expect("well-formed");
-    insta::assert_snapshot!(table([derivation.resolve_placeholders(
-        &StoreDir::NIX,
-        "plain",
-        |_, _| None
-    )]));
+    let dynamic = parse(
+        r#"DrvWithVersion("xp-dyn-drv",[("out","","","")],[("/nix/store/4az4k8yz16sqj4xjsw8xk7v1s2wz0y3a-b.drv",([],[("out",["bin"])]))],[],"x","y",[],[])"#,
+    );
+    let dynamic = dynamic.expect("well-formed");
+    let path = |name: &str| {
+        format!("4az4k8yz16sqj4xjsw8xk7v1s2wz0y3a-{name}")
+            .parse()
+            .ok()
+    };
+    insta::assert_snapshot!(table([
+        derivation.resolve_placeholders(&StoreDir::NIX, "plain", |_, _| None),
+        dynamic.resolve_placeholders(&StoreDir::NIX, "plain", |_, _| path("b")),
+        dynamic.resolve_placeholders(&StoreDir::NIX, "plain", |_, output| (output == "out")
+            .then(|| path("c.drv"))?),
+    ]));
     assert_eq!(output_placeholder("out").len(), 53);
 }

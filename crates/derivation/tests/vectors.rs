@@ -49,6 +49,19 @@ fn dynamic_derivations() {
     );
 }
 
+/// BLAKE3, and methods by their new names, as `nix` 2.34.8 made them of `data/hashes.nix`.
+#[test]
+fn later_hashes_and_methods() {
+    let files = Files::read(&data("hashes-2.34.8"));
+    assert_eq!(files.0.len(), 7);
+    files.check(&StoreDir::NIX);
+    files.check_json(
+        JsonForm::Version4,
+        &StoreDir::NIX,
+        &shown("hashes-2.34.8/show.json"),
+    );
+}
+
 /// What stands in `wrapper` and `twice` for outputs of derivations that `producing` makes.
 #[test]
 fn placeholders_of_dynamic_inputs() {

@@ -53,11 +53,14 @@
 //! None is on by default, and each only adds: `tokio` the module of that name, `serde` the JSON
 //! form of [`Listing`], `testing` strategies and oracles for tests.
 //!
-//! The crate needs Linux: it lists directories by `getdents64`.
+//! Dumps and restores need Linux, where every promise of theirs was tested; elsewhere the crate is
+//! without them. All else does no input or output of its own and runs anywhere.
 
+#[cfg(target_os = "linux")]
 mod case_hack;
 mod decoder;
 mod digest;
+#[cfg(target_os = "linux")]
 mod dump;
 mod encoder;
 mod error;
@@ -71,6 +74,7 @@ mod observe;
 mod position;
 mod reader;
 mod references;
+#[cfg(target_os = "linux")]
 mod restore;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -81,6 +85,7 @@ mod writer;
 
 pub use decoder::{Decoder, Step};
 pub use digest::{Digest, Fingerprint};
+#[cfg(target_os = "linux")]
 pub use dump::{Dump, DumpError, DumpErrorKind, DumpOptions, dump, dump_ahead};
 pub use encoder::Encoder;
 pub use error::{Error, Kind};
@@ -91,6 +96,7 @@ pub use listing::{Lister, Listing, Node};
 pub use observe::{Observe, Observed};
 pub use reader::{ReadError, Reader};
 pub use references::References;
+#[cfg(target_os = "linux")]
 pub use restore::{
     Durability, LeftBehind, Restore, RestoreError, RestoreErrorKind, RestoreOptions, Written,
     restore, restore_with,

@@ -7,6 +7,8 @@ mod seen;
 mod tree;
 
 pub use oracles::identity;
+#[cfg(feature = "testing")]
+pub use oracles::listing;
 #[cfg(feature = "tokio")]
 pub use oracles::readers_agree;
 #[cfg(target_os = "linux")]

@@ -38,6 +38,34 @@ pub fn identity(data: &[u8]) {
     assert_eq!(in_pieces([head, &[], tail]), whole);
 }
 
+/// A listing that is read from JSON is written and read the same, is no deeper than an archive, and
+/// finds each of its nodes.
+#[cfg(feature = "testing")]
+pub fn listing(data: &[u8]) {
+    let read = |json: &[u8]| {
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        deserializer.disable_recursion_limit();
+        <crate::Listing as serde::Deserialize>::deserialize(&mut deserializer)
+    };
+    let Ok(listing) = read(data) else {
+        return;
+    };
+    let written = serde_json::to_vec(&listing).expect("what was text is text");
+    assert_eq!(read(&written).expect("what was written"), listing);
+
+    let mut nodes = vec![(Vec::new(), &listing.root)];
+    while let Some((path, node)) = nodes.pop() {
+        assert_eq!(listing.find(path.join(&b'/')), Some(node));
+        assert!(path.len() < crate::Limits::NIX.depth);
+        if let crate::Node::Directory(entries) = node {
+            nodes.extend(entries.iter().map(|(name, node)| {
+                let path = [&path[..], &[name.as_slice()]].concat();
+                (path, node)
+            }));
+        }
+    }
+}
+
 /// The readers over std's and over tokio's traits yield what a slice does, with buffers of any
 /// size, save that they leave bytes behind the archive alone. The first byte chooses the size.
 #[cfg(feature = "tokio")]

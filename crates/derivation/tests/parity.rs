@@ -3,6 +3,7 @@
 //! `DERIVATION_ROOTS` names, which takes root.
 
 mod peer;
+mod root;
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +11,7 @@ use std::process::Command;
 use derivation::json::read_show;
 use derivation::{Derivation, JsonForm, StoreDir};
 use peer::Files;
-use peer::root::Root;
+use root::Root;
 
 /// Runs a program of Nix with a store under `root`; `None`, loudly, if there is no such program.
 fn nix(program: &str, root: &Path, arguments: &[&str]) -> Option<String> {

@@ -1,8 +1,5 @@
 //! A folder of derivations as a real `nix` left it, and everything that can be known of them.
 
-#[allow(dead_code)]
-pub(crate) mod root;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 

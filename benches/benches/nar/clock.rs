@@ -15,7 +15,7 @@ pub(crate) enum Clock {
 impl Clock {
     /// The one that the environment asks for.
     pub(crate) fn chosen() -> Self {
-        match std::env::var("NAR_BENCH_CLOCK").as_deref() {
+        match std::env::var("BENCH_CLOCK").as_deref() {
             Ok("processor") => Self::Processor,
             _ => Self::Wall,
         }

@@ -3,7 +3,7 @@
 //! `cargo bench -p benches --bench nar` runs all of it (ten minutes) and prints a table of ratios at
 //! the end; a filter behind `--`, such as `nar-dump-tree20k`, runs a part and prints that.
 //! `NAR_BENCH_DATA` names a directory for the generated trees (1.5 GB, kept for the next run);
-//! restores go to `NAR_BENCH_RESTORE`, by default `/dev/shm`. `NAR_BENCH_CLOCK=processor` measures
+//! restores go to `NAR_BENCH_RESTORE`, by default `/dev/shm`. `BENCH_CLOCK=processor` measures
 //! processor time, user's and system's, children included (these in ticks of 10 ms), for a machine
 //! that others use too.
 //!

@@ -294,12 +294,20 @@ fn differences() {
         .replace("\\\"a\\\":1", "\\\"a\\\":2.50")
         .replace("r:sha256", "sha1");
     let fourth = parse(&fourth).expect("well-formed");
+    let fifth = String::from_utf8(third.print(&StoreDir::NIX))
+        .expect("UTF-8")
+        .replace(
+            "4az4k8yz16sqj4xjsw8xk7v1s2wz0y3c-b/x",
+            "00000000000000000000000000000000-b-1.0/x",
+        );
+    let fifth = parse(&fifth).expect("well-formed");
     let mut text = String::new();
     for (a, b) in [
         (&first, &second),
         (&first, &third),
         (&second, &third),
         (&third, &fourth),
+        (&third, &fifth),
     ] {
         for difference in a.differences(b) {
             writeln!(

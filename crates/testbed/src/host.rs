@@ -148,7 +148,8 @@ impl Host {
     }
 
     /// Ends all that runs on the host from one moment to the next, as when its power fails; its files stay as they
-    /// are. Whoever is connected sees the connection break. [`boot`](Host::boot) starts it again.
+    /// are. Whoever is connected sees the connection break. [`boot`](Host::boot) starts it again. One that is down
+    /// already stays so.
     ///
     /// # Errors
     /// If the machine refuses, or a process does not end.
@@ -159,7 +160,6 @@ impl Host {
             .init_handle
             .as_ref()
             .expect("a host that is up has a process 1");
-        rustix::process::pidfd_send_signal(init, Signal::KILL).while_trying(action)?;
         let deadline = Instant::now() + GONE_LIMIT;
         // The kernel lets process 1 go when no other one of its namespace is left.
         while rustix::process::pidfd_send_signal(init, Signal::KILL).is_ok() {

@@ -351,6 +351,7 @@ fn a_host_that_crashed_has_its_files_when_it_is_booted() {
     assert!(greet(&pair).stdout.starts_with("SSH-2.0-"));
     // Down when it is dropped.
     pair.builder.crash().unwrap();
+    pair.builder.crash().unwrap();
     let root = pair.builder.root();
     drop(pair);
     assert!(!root.exists(), "{}", root.display());

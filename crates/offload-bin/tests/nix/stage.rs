@@ -13,9 +13,9 @@ use crate::bed::{Bed, derivation};
 /// How long a build may take, whatever becomes of its machine: every wait for a machine is bounded far below it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// The bounds of the hook on this bed, so that nothing takes minutes: a silent machine is given up after 6 s.
+/// The bounds of the hook on this bed, so that nothing takes minutes: a silent machine is given up after 3 s.
 const BOUNDS: &str =
-    "OFFLOAD_BOUNDS=connect=5,key-exchange=5,authentication=5,channel=5,keep-alive=2";
+    "OFFLOAD_BOUNDS=connect=5,key-exchange=5,authentication=5,channel=5,keep-alive=1";
 
 /// What an input has, and each output twice of it: in megabytes.
 const INPUT_MB: u32 = 8;
@@ -78,10 +78,8 @@ impl Stages {
         self.link.cut();
         let first = &mut self.bed.pair.builder;
         first.crash().expect("the builder can be killed");
-        for file in ["/tmp/hold", "/tmp/building"] {
-            // Most of the time it is not there.
-            std::fs::remove_file(first.outside(file)).ok();
-        }
+        // Most of the time it is not there.
+        std::fs::remove_file(first.outside("/tmp/hold")).ok();
         first.boot().expect("the builder comes up again");
         self.bed.run(&["rm", "-rf", "/nix/var/nix/offload"]);
         self.link.reset();
@@ -111,6 +109,8 @@ impl Stages {
         let Stages { bed, link } = self;
         let (coordinator, builder) = (&bed.pair.coordinator, &mut bed.pair.builder);
         link.reset();
+        // An earlier build may have left it.
+        std::fs::remove_file(builder.outside("/tmp/building")).ok();
         match stage {
             Stage::BeforeConnect => fault(builder, link),
             Stage::Accepted => link.hold_after(Direction::ToBuilder, ACCEPTED),

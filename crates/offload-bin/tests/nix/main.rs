@@ -14,6 +14,7 @@ mod faults;
 mod floating;
 mod registration;
 mod rows;
+mod ssh;
 mod stage;
 mod trouble;
 mod ways;

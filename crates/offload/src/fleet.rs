@@ -1,7 +1,6 @@
 //! The machines together: finds one for a build, and takes a slot and a connection on it.
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,8 +57,6 @@ pub struct Fleet {
     identity: Identity,
     /// What the identity's files say; they are read when the first machine is connected to.
     settings: OnceCell<SshSettings>,
-    /// What of them is not honoured, as far as it was told.
-    told: BTreeSet<String>,
     timeouts: Timeouts,
     store_dir: StoreDir,
 }
@@ -147,7 +144,6 @@ impl Fleet {
             slots,
             identity,
             settings: OnceCell::new(),
-            told: BTreeSet::new(),
             timeouts,
             store_dir,
         }
@@ -312,16 +308,18 @@ impl Fleet {
         }))
     }
 
-    /// How a machine is reached. Tells what of the SSH configuration is not honoured, once.
+    /// How a machine is reached. Tells what of the SSH configuration is not honoured, once and not
+    /// with every build.
     fn target(&mut self, index: usize, log: &mut Log) -> Result<SshTarget, LinkError> {
         let settings = self
             .settings
             .get_or_init(|| SshSettings::read(&self.identity));
-        let destination = Destination::from(&self.machines[index]);
-        let plan = settings.plan(&destination, self.timeouts)?;
-        for warning in plan.warnings {
-            let message = format!("offload: {warning}");
-            if self.told.insert(message.clone()) {
+        let machine = &self.machines[index];
+        let plan = settings.plan(&Destination::from(machine), self.timeouts)?;
+        if !plan.warnings.is_empty() {
+            let warnings = plan.warnings.iter().map(ToString::to_string).collect();
+            for warning in self.health.untold(machine, warnings) {
+                let message = format!("offload: {warning}");
                 log.daemon.message(Level::Warning, &message);
             }
         }

@@ -39,6 +39,9 @@ pub struct Knowledge {
     /// Since when it cannot be reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outage: Option<Outage>,
+    /// What people were told of the way there, and need not be told with every build.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<String>,
 }
 
 /// A machine that could not be reached when it was last tried.
@@ -105,11 +108,13 @@ impl Health {
 
     /// `machine` was reached by `way`, where `protocol` is spoken.
     pub fn reached(&mut self, machine: &Machine, way: Way, protocol: Option<u8>) {
+        let known = self.known.get(machine.uri.as_str());
         let reached = Knowledge {
             machine: machine.uri.as_str().to_owned(),
             way: Some(way),
             protocol,
             outage: None,
+            told: known.map_or_else(Vec::new, |known| known.told.clone()),
         };
         self.learn(machine, reached);
     }
@@ -132,6 +137,20 @@ impl Health {
                 ..known
             },
         );
+    }
+
+    /// What of `remarks` has not been told of `machine` yet; from now on it has.
+    pub fn untold(&mut self, machine: &Machine, remarks: Vec<String>) -> Vec<String> {
+        let known = self.of(machine);
+        let is_new = |remark: &&String| !known.told.contains(remark);
+        let untold = remarks.iter().filter(is_new).cloned().collect();
+        let told = Knowledge {
+            machine: machine.uri.as_str().to_owned(),
+            told: remarks,
+            ..known
+        };
+        self.learn(machine, told);
+        untold
     }
 
     /// Nothing is written where nothing has changed: a build in a chain does not touch the disk.
@@ -202,6 +221,28 @@ mod tests {
         assert_eq!(health.of(&a).outage.unwrap().failures, 2);
         health.reached(&a, Way::Command, None);
         assert_eq!(other.of(&a).outage, None);
+    }
+
+    #[test]
+    fn nothing_is_told_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let a = machine("ssh-ng://a");
+        let untold = |remarks: &[&str]| {
+            let mut health = Health::open(folder.path());
+            let remarks = remarks.iter().map(|&remark| remark.to_owned()).collect();
+            let untold = health.untold(&a, remarks);
+            health.reached(&a, Way::Socket, Some(34));
+            health.failed(&a, "no answer");
+            untold
+        };
+        assert_eq!(untold(&["x", "y"]), ["x", "y"]);
+        assert_eq!(untold(&["y", "z"]), ["z"]);
+        assert_eq!(untold(&["y", "z"]), [""; 0]);
+        assert_eq!(
+            untold(&["x"]),
+            ["x"],
+            "it had been mended, and is broken again"
+        );
     }
 
     #[test]

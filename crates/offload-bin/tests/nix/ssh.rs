@@ -62,6 +62,27 @@ fn a_machine_named_by_an_alias() {
 }
 
 #[test]
+fn what_is_not_honoured_is_told_once() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    let more = format!("{FARM}Host *\n    Ciphers aes256-gcm@openssh.com\n");
+    with_config(&bed, &more, || {
+        bed.use_machines(&[alias("farm")]);
+        let said = ["told-first", "told-no-more"].map(|name| {
+            let mark = bed.mark();
+            let output = bed.build(&derivation(name, "echo > $out", ""), &[]);
+            assert!(output.status.success(), "{}", output.stderr);
+            bed.said_since(mark, &output)
+        });
+        let remark = "/root/.ssh/config:11: Ciphers aes256-gcm@openssh.com is not honoured";
+        assert!(said[0].contains(remark), "{}", said[0]);
+        assert!(!said[1].contains(remark), "{}", said[1]);
+    });
+    bed.assert_clean();
+}
+
+#[test]
 fn a_machine_behind_another_host() {
     testbed::require!();
     let bed = bed();

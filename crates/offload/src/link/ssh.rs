@@ -254,12 +254,15 @@ async fn because(error: LinkError, target: &SshTarget, complaint: Option<Complai
         return error;
     }
     let said = complaint.text().await;
+    let reason = match (said.is_empty(), &error) {
+        (true, _) => error.to_string(),
+        // How its end was noticed tells nothing more.
+        (false, LinkError::Ssh(_)) => said,
+        (false, _) => format!("{said} ({error})"),
+    };
     LinkError::Command {
         command: command.clone(),
-        reason: match said.is_empty() {
-            true => error.to_string(),
-            false => format!("{said} ({error})"),
-        },
+        reason,
     }
 }
 

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
+use sha1::{Digest, Sha1};
+
 /// Longest result, in bytes: as long as a path may be, and far longer than any host name.
 const MAX_EXPANDED: usize = 4096;
 
@@ -85,8 +88,22 @@ impl Tokens<'_> {
         expand(text, some, None)
     }
 
+    /// `%C`: what tells a connection from others. OpenSSH knows of jump hosts there since 9.6.
+    fn connection(&self) -> String {
+        let port = self.port.to_string();
+        let parts = [
+            self.local_host,
+            self.host,
+            &port,
+            self.remote_user,
+            self.jump_host,
+        ];
+        HEXLOWER.encode(&Sha1::digest(parts.concat()))
+    }
+
     fn any(&self, token: char) -> Option<String> {
         let text = match token {
+            'C' => return Some(self.connection()),
             'd' => return Some(self.home.display().to_string()),
             'p' => return Some(self.port.to_string()),
             'i' => return Some(self.uid.to_string()),
@@ -190,6 +207,11 @@ mod tests {
             );
             assert_eq!(file("~/.ssh/%r").unwrap(), "/ro%ot/.ssh/ci");
             assert_eq!(file("~").unwrap(), "/ro%ot");
+            // As `sha1sum` has it of `here.examplefarm1.example2222cigate`.
+            assert_eq!(
+                file("%C").unwrap(),
+                "b12c449a1060c72d4d062f2b595b1c158e744ea2"
+            );
             assert_eq!(file("${AGENT}$x~$").unwrap(), "/run/%h$x~$");
             let command = tokens.command("nc -x %h %p %r %n ${AGENT} 100%%");
             assert_eq!(

@@ -52,8 +52,9 @@ fn bounds(text: &str) -> Result<Timeouts, String> {
     Ok(timeouts)
 }
 
-/// The user who runs this, and the environment that configuration files refer to. Daemons are often started without `HOME` and `USER`, so the user
-/// database has the last word on the name and the first after `HOME` on the directory.
+/// The user who runs this, and the environment that configuration files refer to. Daemons are often
+/// started without `HOME` and `USER`, so the user database has the last word on the name and the
+/// first after `HOME` on the directory.
 fn identity() -> Identity {
     let uid = Uid::effective();
     let user = User::from_uid(uid).ok().flatten();

@@ -405,3 +405,6 @@ fn timeouts(mut timeouts: Timeouts, options: &Options) -> Timeouts {
     }
     timeouts
 }
+
+#[cfg(test)]
+mod tests;

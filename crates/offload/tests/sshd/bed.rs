@@ -51,9 +51,9 @@ impl Bed {
 
     /// With a host key only.
     pub(crate) fn without_keys() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a folder is made");
         for name in ["home/.ssh", "ssh"] {
-            std::fs::create_dir_all(folder.path().join(name)).unwrap();
+            std::fs::create_dir_all(folder.path().join(name)).expect("a folder is made");
         }
         let sshd = Sshd::start(folder.path());
         let bed = Bed {
@@ -73,12 +73,12 @@ impl Bed {
 
     pub(crate) fn write(&self, name: &str, text: &str) {
         let file = self.path(name);
-        std::fs::write(&file, text).unwrap();
-        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        std::fs::write(&file, text).expect("the file is written");
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("it is ours");
     }
 
     pub(crate) fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path(name)).unwrap()
+        std::fs::read_to_string(self.path(name)).expect("the file is there")
     }
 
     pub(crate) fn append(&self, name: &str, text: &str) {
@@ -92,7 +92,7 @@ impl Bed {
         let mut all = options.to_vec();
         let file = self.path(name);
         all.extend(["-q", "-N", "", "-C", "made for a test", "-f"]);
-        all.push(file.to_str().unwrap());
+        all.push(file.to_str().expect("names are UTF-8 here"));
         self.keygen(&all);
     }
 
@@ -132,7 +132,10 @@ impl Bed {
 
     pub(crate) fn filled(&self, text: &str) -> String {
         text.replace("PORT", &self.sshd.port.to_string())
-            .replace("DIR", self.folder.path().to_str().unwrap())
+            .replace(
+                "DIR",
+                self.folder.path().to_str().expect("names are UTF-8 here"),
+            )
             .replace("USER", &user())
     }
 
@@ -179,9 +182,12 @@ impl Bed {
             for warning in warnings {
                 said += &format!("\n{warning}");
             }
-            said.replace(self.folder.path().to_str().unwrap(), "DIR")
-                .replace(&self.sshd.port.to_string(), "PORT")
-                .replace(&format!("user {} ", user()), "user USER ")
+            said.replace(
+                self.folder.path().to_str().expect("names are UTF-8 here"),
+                "DIR",
+            )
+            .replace(&self.sshd.port.to_string(), "PORT")
+            .replace(&format!("user {} ", user()), "user USER ")
         })
     }
 }
@@ -190,27 +196,34 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .unwrap()
+        .expect("a runtime starts")
         .block_on(future)
 }
 
 /// What a command prints at the other end.
 pub(crate) async fn echo(link: &SshLink) -> String {
-    let mut stream = link.exec("echo fine").await.unwrap();
+    let mut stream = link.exec("echo fine").await.expect("commands are run");
     let mut text = String::new();
-    stream.reader.read_to_string(&mut text).await.unwrap();
+    stream
+        .reader
+        .read_to_string(&mut text)
+        .await
+        .expect("it prints");
     text.trim_end().to_owned()
 }
 
 pub(crate) fn user() -> String {
-    let output = Command::new("id").arg("-un").output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    let output = Command::new("id").arg("-un").output().expect("id runs");
+    String::from_utf8(output.stdout)
+        .expect("names are UTF-8 here")
+        .trim()
+        .to_owned()
 }
 
 pub(crate) fn uid() -> u32 {
-    let output = Command::new("id").arg("-u").output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.trim().parse().unwrap()
+    let output = Command::new("id").arg("-u").output().expect("id runs");
+    let text = String::from_utf8(output.stdout).expect("names are UTF-8 here");
+    text.trim().parse().expect("a number")
 }
 
 /// What a proxy before sshd has seen.
@@ -232,15 +245,15 @@ pub(crate) struct Sshd {
 impl Sshd {
     /// Its files are in `folder`: `host_key`, `authorized_keys`, `sshd_config` for what is more.
     pub(crate) fn start(folder: &Path) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
         let seen = Arc::<Mutex<Seen>>::default();
         let (counted, files) = (seen.clone(), folder.to_owned());
         // Ends with the process; by then each sshd has seen the end of its connection.
         thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
                 let (counted, files) = (counted.clone(), files.clone());
-                thread::spawn(move || serve(stream, &files, &counted).unwrap());
+                thread::spawn(move || serve(stream, &files, &counted).expect("sshd serves"));
             }
         });
         Sshd { port, seen }
@@ -308,7 +321,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, from_client: bool, seen: &Mutex
     let mut chunk = [0; 65536];
     while let Ok(count @ 1..) = from.read(&mut chunk) {
         {
-            let mut seen = seen.lock().unwrap();
+            let mut seen = seen.lock().expect("nobody panics with it");
             seen.bytes += count;
             if seen.from_client != from_client {
                 seen.from_client = from_client;
@@ -338,7 +351,7 @@ impl Agent {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
-            .unwrap();
+            .expect("ssh-agent starts");
         let agent = Agent { child, socket };
         for _ in 0..1000 {
             if UnixStream::connect(&agent.socket).is_ok() {

@@ -17,9 +17,9 @@ use crate::signature::Signature;
 /// let acl = Acl::parse(text.as_bytes())?;
 ///
 /// let hash = [1; 32];
-/// let signature = builder.sign(&hash).to_string();
-/// assert_eq!(acl.verify(signature.as_bytes(), &hash).as_ref(), Ok(builder.public_key()));
-/// assert_eq!(acl.verify(signature.as_bytes(), &[2; 32]), Err(VerifyError::OtherHash { signed: hash, actual: [2; 32] }));
+/// let signature = builder.sign(&hash).to_text();
+/// assert_eq!(acl.verify(&signature, &hash).as_ref(), Ok(builder.public_key()));
+/// assert_eq!(acl.verify(&signature, &[2; 32]), Err(VerifyError::OtherHash { signed: hash, actual: [2; 32] }));
 /// # Ok::<(), guix_signature::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

@@ -12,17 +12,17 @@
 //! let key = SecretKey::from_bytes(&[7; 32])?; // SecretKey::parse(/etc/guix/signing-key.sec)
 //! let mut hasher = ItemHasher::new();
 //! hasher.update(b"<the archive>");
-//! let signature = key.sign(&hasher.finish(b"<mark, path, references, deriver>")).to_string();
+//! let signature = key.sign(&hasher.finish(b"<mark, path, references, deriver>")).to_text();
 //!
 //! // The receiver: hashes it while it comes in, then looks at the signature.
 //! let acl = Acl::new([*key.public_key()]); // Acl::parse(/etc/guix/acl)
 //! let mut hasher = ItemHasher::new();
 //! hasher.update(b"<the archive>");
 //! let hash = hasher.finish(b"<mark, path, references, deriver>");
-//! assert_eq!(acl.verify(signature.as_bytes(), &hash), Ok(*key.public_key()));
+//! assert_eq!(acl.verify(&signature, &hash), Ok(*key.public_key()));
 //!
 //! // Whoever is not in the list is told by name.
-//! let error = Acl::default().verify(signature.as_bytes(), &hash);
+//! let error = Acl::default().verify(&signature, &hash);
 //! assert_eq!(error, Err(VerifyError::UnauthorizedKey(*key.public_key())));
 //! # Ok::<(), guix_signature::Error>(())
 //! ```

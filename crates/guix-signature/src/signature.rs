@@ -1,7 +1,5 @@
 //! `(signature (data ..) (sig-val ..) (public-key ..))`
 
-use std::fmt;
-
 use crate::ecdsa::{self, Numbers, scalar_in_range, scalar_to_atom};
 use crate::error::{Error, ErrorKind, Part, Unsupported, What, foreign};
 use crate::public_key::PublicKey;
@@ -22,9 +20,9 @@ use crate::sexp::Sexp;
 /// use guix_signature::{SecretKey, Signature};
 ///
 /// let signature = SecretKey::from_bytes(&[7; 32])?.sign(&[1; 32]);
-/// let text = signature.to_string();
-/// assert!(text.starts_with("(signature \n (data \n  (flags rfc6979)\n  (hash sha256 #0101"));
-/// assert_eq!(Signature::parse(text.as_bytes())?, signature);
+/// let text = signature.to_text();
+/// assert!(text.starts_with(b"(signature \n (data \n  (flags rfc6979)\n  (hash sha256 #0101"));
+/// assert_eq!(Signature::parse(&text)?, signature);
 /// # Ok::<(), guix_signature::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +77,15 @@ impl Signature {
         ecdsa::verify(&self.key.to_point(), &self.hash, &self.numbers)
     }
 
+    /// The text that stands in the export stream, with a line's end behind it.
+    ///
+    /// One in a few thousand is not UTF-8: libgcrypt writes numbers as strings if all of their bytes can be printed,
+    /// and those above 0xa0 are for it, too.
+    #[must_use]
+    pub fn to_text(&self) -> Vec<u8> {
+        self.to_sexp().to_advanced()
+    }
+
     /// The signature as an s-expression.
     #[must_use]
     pub fn to_sexp(&self) -> Sexp {
@@ -90,14 +97,6 @@ impl Signature {
         let data = Sexp::named("data", [flags, hash]);
         let value = Sexp::named("sig-val", [Sexp::named("ecdsa", [r, s])]);
         Sexp::named("signature", [data, value, self.key.to_sexp()])
-    }
-}
-
-/// The text that stands in the export stream, with a line's end behind it.
-impl fmt::Display for Signature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not everything that libgcrypt prints is UTF-8, but names and hexadecimal digits are.
-        f.write_str(&String::from_utf8_lossy(&self.to_sexp().to_advanced()))
     }
 }
 

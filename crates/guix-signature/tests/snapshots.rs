@@ -177,16 +177,15 @@ fn verdicts() {
     let [key, other] =
         [0x41, 0x42].map(|byte| SecretKey::from_bytes(&[byte; 32]).expect("not zero"));
     let acl = Acl::new([*key.public_key()]);
-    let (hash, text) = ([1; 32], key.sign(&[1; 32]).to_string());
-    let invalid = key
-        .sign(&[2; 32])
-        .to_string()
+    let (hash, text) = ([1; 32], key.sign(&[1; 32]).to_text());
+    let invalid = String::from_utf8(key.sign(&[2; 32]).to_text())
+        .expect("digits")
         .replace(&"02".repeat(32), &"01".repeat(32));
     let verdicts = [
         acl.verify(b"(signature)", &hash),
         acl.verify(b"(signature (public-key (rsa)))", &hash),
-        acl.verify(text.as_bytes(), &[2; 32]),
-        acl.verify(other.sign(&hash).to_string().as_bytes(), &hash),
+        acl.verify(&text, &[2; 32]),
+        acl.verify(&other.sign(&hash).to_text(), &hash),
         acl.verify(invalid.as_bytes(), &hash),
     ];
     let lines = verdicts.map(|verdict| {

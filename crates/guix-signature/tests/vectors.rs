@@ -71,10 +71,10 @@ fn signatures_are_those_of_guix_authenticate() {
             ];
             let theirs = Sexp::named("sig-val", [Sexp::named("ecdsa", ecdsa)]);
             assert_eq!(ours.to_sexp().child("sig-val"), Some(&theirs));
-            let text = ours.to_string();
-            assert_eq!(acl.verify(text.as_bytes(), &hash), Ok(*secret.public_key()));
+            let text = ours.to_text();
+            assert_eq!(acl.verify(&text, &hash), Ok(*secret.public_key()));
             if index == 0 {
-                assert_eq!(text.as_bytes(), read(version, "signature"));
+                assert_eq!(text, read(version, "signature"));
                 assert_eq!(text.len(), 430);
             }
         }

@@ -59,7 +59,7 @@ fn a_stream_that_we_sign_is_imported_and_exported_again_with_the_same_bytes() {
     nar.chunks(7).for_each(|piece| hasher.update(piece));
     assert_eq!(hasher.nar_hash(), address.hash.digest());
     let hash = hasher.finish(&trailer.signed_bytes(&context));
-    trailer.signature = Some(key.sign(&hash).to_string().as_str().into());
+    trailer.signature = Some(key.sign(&hash).to_text().into());
 
     let mut stream = Vec::new();
     export::encode_next(&mut stream, true);

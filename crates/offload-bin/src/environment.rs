@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, User};
 use offload::fleet::Identity;
-use offload::hook::Surroundings;
+use offload::hook::{GuixSurroundings, Surroundings};
 use offload::link::Timeouts;
-use offload::local::StoreDirectories;
+use offload::local::{GuixDirectories, StoreDirectories};
 
 /// Reads `NIX_STORE_DIR`, `NIX_STATE_DIR`, and who runs this.
 pub(crate) fn surroundings() -> Surroundings {
     let defaults = StoreDirectories::default();
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     Surroundings {
         directories: StoreDirectories {
             store: variable("NIX_STORE_DIR").unwrap_or(defaults.store),
@@ -20,6 +19,30 @@ pub(crate) fn surroundings() -> Surroundings {
         identity: identity(),
         timeouts: Timeouts::default(),
     }
+}
+
+/// Reads what guix-daemon reads of the environment, and the machine list.
+pub(crate) fn guix_surroundings() -> GuixSurroundings {
+    let defaults = GuixDirectories::default();
+    let directory = |name, default: PathBuf| variable(name).map_or(default, PathBuf::from);
+    let state = directory("GUIX_STATE_DIRECTORY", defaults.state);
+    let directories = GuixDirectories {
+        store: variable("NIX_STORE_DIR").unwrap_or(defaults.store),
+        database: directory("GUIX_DATABASE_DIRECTORY", state.join("db")),
+        state,
+        configuration: directory("GUIX_CONFIGURATION_DIRECTORY", defaults.configuration),
+    };
+    let file = directories.configuration.join("machines.scm");
+    GuixSurroundings {
+        machines: offload::machines::read_machines(&file),
+        directories,
+        identity: identity(),
+        timeouts: Timeouts::default(),
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The user who runs this. Daemons are often started without `HOME` and `USER`, so the user

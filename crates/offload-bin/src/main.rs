@@ -5,6 +5,9 @@
 mod arguments;
 mod demo;
 mod environment;
+mod guix;
+mod guix_hook;
+mod hook_process;
 mod nix_hook;
 
 use std::process::ExitCode;
@@ -14,10 +17,8 @@ use arguments::Call;
 fn main() -> ExitCode {
     match Call::from_process() {
         Call::NixHook => nix_hook::run(),
-        Call::GuixHook => {
-            eprintln!("offload: guix-daemon's dialect is not spoken yet");
-            ExitCode::FAILURE
-        }
+        Call::GuixHook(arguments) => guix_hook::run(&arguments),
+        Call::Guix(arguments) => guix::run(&arguments),
         Call::Command(command) => command.run(),
     }
 }

@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use store_path::StoreDir;
 use tokio::time::Instant;
+use worker_protocol::Dialect;
 
+use crate::build::LOW_DISK;
 use crate::health::{self, Health};
 use crate::link::{Credentials, HostKeys, SshTarget, Timeouts};
 use crate::log::{Level, Log};
 use crate::machines::Machine;
 use crate::remote::{Question, Remote};
 use crate::schedule::{self, Demand, Reason, State};
-use crate::slots::{Slot, SlotDirectory, SlotError};
-
-/// The port of SSH.
-const SSH_PORT: u16 = 22;
+use crate::slots::{SSH_PORT, Slot, SlotDirectory, SlotError};
 
 /// Whose keys and known hosts are used where the machine list names none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +48,9 @@ impl Identity {
 /// lives on and is asked every few seconds, so the answer must not be for ever.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
 
+/// How long an overloaded machine is left alone: a load is a mean of a minute.
+const OVERLOADED_FOR: Duration = Duration::from_secs(4);
+
 /// What was found out about a machine. The whole reason was told at that moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
@@ -56,14 +58,20 @@ enum Trouble {
     Unreachable { until: Instant },
     /// It failed in the middle of a build, and this process only serves that one.
     Failed,
+    /// It has enough to do already; worth another look from this moment on.
+    Overloaded { until: Instant },
 }
 
 impl Trouble {
     /// Why it is not tried now, if it is not.
-    fn excludes(self, now: Instant) -> Option<&'static str> {
+    fn excludes(self, now: Instant) -> Option<State> {
+        let failed = |reason: &str| State::Failed(reason.to_owned());
         match self {
-            Trouble::Unreachable { until } => (now < until).then_some("cannot be reached"),
-            Trouble::Failed => Some("has just failed"),
+            Trouble::Unreachable { until } => (now < until).then(|| failed("cannot be reached")),
+            Trouble::Failed => Some(failed("has just failed")),
+            Trouble::Overloaded { until } => {
+                (now < until).then(|| State::Overloaded("is overloaded".to_owned()))
+            }
         }
     }
 }
@@ -80,6 +88,7 @@ pub struct Fleet {
     identity: Identity,
     timeouts: Timeouts,
     store_dir: StoreDir,
+    dialect: Dialect,
 }
 
 /// A machine that is ours for one build: its slot is held until this is dropped.
@@ -150,6 +159,17 @@ impl Fleet {
             identity,
             timeouts,
             store_dir,
+            dialect: Dialect::Nix,
+        }
+    }
+
+    /// The same machines with guix-daemons, which are asked how they are doing before they get a
+    /// build.
+    #[must_use]
+    pub fn of_guix(self) -> Self {
+        Fleet {
+            dialect: Dialect::Guix,
+            ..self
         }
     }
 
@@ -181,12 +201,25 @@ impl Fleet {
             let known = self.health.of(machine);
             let target = self.target(machine);
             let store_dir = self.store_dir.clone();
-            let connecting =
-                Remote::connect(machine, &target, store_dir, &known, &foresee(), log).await;
-            match connecting {
+            let question = foresee();
+            let connecting = Remote::connect(
+                machine,
+                &target,
+                store_dir,
+                self.dialect,
+                &known,
+                &question,
+                log,
+            );
+            match connecting.await {
                 Ok(remote) => {
                     let (way, protocol) = (remote.way(), remote.protocol());
                     self.health.reached(machine, way, protocol);
+                    if self.is_overloaded(index, &remote, log).await {
+                        remote.close().await;
+                        continue;
+                    }
+                    let machine = &self.machines[index];
                     return Ok(Answer::Leased(Box::new(Lease {
                         machine: machine.clone(),
                         remote,
@@ -205,6 +238,35 @@ impl Fleet {
                 }
             }
         }
+    }
+
+    /// Whether a machine with a guix-daemon has enough to do already, or too little disk. What it
+    /// does not tell is no reason to pass it over.
+    async fn is_overloaded(&mut self, index: usize, remote: &Remote, log: &mut Log) -> bool {
+        if self.dialect != Dialect::Guix {
+            return false;
+        }
+        let machine = &self.machines[index];
+        let Some(condition) = remote.condition().await else {
+            return false;
+        };
+        let name = &machine.name;
+        if let Some(load) = condition.load {
+            let message = format!("normalized load on machine '{name}' is {load:.2}");
+            log.daemon.message(Level::Info, &message);
+        }
+        let load = condition.load.zip(machine.overload_threshold);
+        let is_loaded = load.is_some_and(|(load, threshold)| load >= threshold);
+        let is_full = condition.free_disk.is_some_and(|free| free < LOW_DISK);
+        if is_full {
+            let message = format!("offload: {name} has less than {} MiB of disk left", LOW_DISK >> 20);
+            log.daemon.message(Level::Warning, &message);
+        }
+        if is_loaded || is_full {
+            let until = Instant::now() + OVERLOADED_FOR;
+            self.troubles[index] = Some(Trouble::Overloaded { until });
+        }
+        is_loaded || is_full
     }
 
     /// Gives a machine back that got into trouble; it is not tried again by this process.
@@ -241,7 +303,7 @@ impl Fleet {
     /// one question.
     fn states(&self, asked: Instant) -> Vec<State> {
         let state = |trouble: &Option<Trouble>| match trouble.and_then(|t| t.excludes(asked)) {
-            Some(reason) => State::Failed(reason.to_owned()),
+            Some(state) => state,
             None => State::Used(0),
         };
         self.troubles.iter().map(state).collect()
@@ -263,7 +325,11 @@ impl Fleet {
         }
         let ranking = schedule::rank(&self.machines, &states, demand);
         let best = ranking.candidates.first();
-        if let Some((index, slot)) = best.and_then(|&index| Some((index, free[index].take()?))) {
+        let best = best.and_then(|&index| Some((index, free[index].take()?)));
+        drop(free);
+        if let Some((index, slot)) = best
+            && slot.is_held()?
+        {
             let reason = reason(
                 &self.machines[index],
                 &states[index],
@@ -308,7 +374,7 @@ impl Fleet {
 fn reason(machine: &Machine, state: &State, candidates: usize) -> String {
     let used = match state {
         State::Used(used) => *used,
-        State::Failed(_) => 0,
+        State::Failed(_) | State::Overloaded(_) => 0,
     };
     let choice = match candidates {
         1 => "the only machine that would do".to_owned(),
@@ -326,8 +392,9 @@ mod tests {
         let now = Instant::now();
         let until = now + UNREACHABLE_FOR;
         let unreachable = Trouble::Unreachable { until };
-        assert_eq!(unreachable.excludes(now), Some("cannot be reached"));
+        let failed = |reason: &str| Some(State::Failed(reason.to_owned()));
+        assert_eq!(unreachable.excludes(now), failed("cannot be reached"));
         assert_eq!(unreachable.excludes(until), None);
-        assert_eq!(Trouble::Failed.excludes(until), Some("has just failed"));
+        assert_eq!(Trouble::Failed.excludes(until), failed("has just failed"));
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::Serialize;
+use worker_protocol::Dialect;
 use worker_protocol::log::{Field, ResultKind};
 
 /// How important a message is: Nix's levels.
@@ -80,6 +81,7 @@ enum Record<'a> {
 pub struct DaemonLog {
     stream: Box<dyn Write + Send>,
     next_activity: u64,
+    dialect: Dialect,
 }
 
 impl std::fmt::Debug for DaemonLog {
@@ -112,6 +114,16 @@ impl DaemonLog {
             stream: Box::new(stream),
             // Activities of one hook are told apart by these numbers only.
             next_activity: 1,
+            dialect: Dialect::Nix,
+        }
+    }
+
+    /// As [`DaemonLog::new`], for a guix-daemon: it knows no records, and shows the client every
+    /// line that is no reply. What is only for those who want details is left out.
+    pub fn guix(stream: impl Write + Send + 'static) -> Self {
+        DaemonLog {
+            dialect: Dialect::Guix,
+            ..DaemonLog::new(stream)
         }
     }
 
@@ -127,7 +139,17 @@ impl DaemonLog {
     /// One message for the person.
     pub fn message(&mut self, level: Level, message: &str) {
         let msg = message;
-        self.record(&Record::Msg { level, msg });
+        match self.dialect {
+            Dialect::Nix => self.record(&Record::Msg { level, msg }),
+            Dialect::Guix if level <= Level::Info => self.line(message),
+            Dialect::Guix => {}
+        }
+    }
+
+    /// A line for the client of a guix-daemon. None of its own lines begins like a reply.
+    pub(crate) fn line(&mut self, text: &str) {
+        let text = text.replace("\n# ", "\n  # ");
+        self.write(&format!("{text}\n"));
     }
 
     /// Begins to copy `count` paths of `size` bytes.
@@ -226,6 +248,9 @@ impl DaemonLog {
     }
 
     fn record(&mut self, record: &Record<'_>) {
+        if self.dialect == Dialect::Guix {
+            return;
+        }
         let json =
             serde_json::to_string(record).expect("records hold nothing but texts and numbers");
         self.write(&format!("@nix {json}\n"));
@@ -344,6 +369,10 @@ impl Log {
             Said::Raw(bytes) => return self.build.raw(&bytes),
         };
         match message {
+            // A guix-daemon's own words and the build's output are one.
+            worker_protocol::Log::Next(text) if self.daemon.dialect == Dialect::Guix => {
+                self.build.raw(text.as_bytes());
+            }
             worker_protocol::Log::Next(text) => {
                 let text = text.to_string_lossy();
                 self.daemon.message(Level::Talkative, text.trim_end());

@@ -6,10 +6,11 @@ use derivation::Derivation;
 use store_path::StorePath;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::accepted::{Coordinator, ExitCode, run};
 use super::nix::{self, Conversation, Event, Inputs, Offer};
 use super::{Settings, SettingsError};
 use crate::build::{Built, build};
-use crate::failure::Consequence;
+use crate::failure::Failure;
 use crate::fleet::{Answer, Fleet, Identity, Lease, Refusals};
 use crate::health::Health;
 use crate::job::{BuildOptions, Job, JobError, parse_derivation, parse_path};
@@ -17,22 +18,9 @@ use crate::link::Timeouts;
 use crate::local::{LocalError, LocationError, NixStore, StoreDirectories, StoreLocation};
 use crate::log::{Level, Log};
 use crate::machines::read_builders;
-use crate::remote::Question;
+use crate::remote::{Question, Remote};
 use crate::schedule::Demand;
 use crate::slots::{SlotDirectory, SlotError};
-
-/// How a hook ends. The numbers are those that Nix's daemon knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExitCode {
-    /// 0: the build's outputs are registered, or the daemon hung up without a build.
-    Done = 0,
-    /// 1: no machine could do it, or the coordinator is in trouble; the daemon may try again.
-    Failed = 1,
-    /// 100: the build itself failed.
-    Permanent = 100,
-    /// 101: the build took too long.
-    TimedOut = 101,
-}
 
 /// What the hook takes from around it, so that nothing here reads the environment.
 #[derive(Debug, Clone)]
@@ -169,7 +157,7 @@ async fn converse<R: AsyncRead + Unpin>(
             derivation,
         } = build;
         let job = job(&store, path, derivation, inputs, options)?;
-        return Ok(run(lease, &mut fleet, &mut store, &offer, &job, log).await);
+        return Ok(run(lease, &mut fleet, &mut store, &demand(&offer), &job, log).await);
     }
     Ok(ExitCode::Done)
 }
@@ -316,85 +304,25 @@ fn job(
     Ok(job)
 }
 
-/// Builds on the leased machine, and on others when it gets into trouble: after an accept the
-/// daemon counts every failure of the hook as the build's.
-async fn run(
-    mut lease: Box<Lease>,
-    fleet: &mut Fleet,
-    store: &mut NixStore,
-    offer: &Offer,
-    job: &Job,
-    log: &mut Log,
-) -> ExitCode {
-    loop {
-        let failure = match build(&mut lease.remote, store, job, log).await {
-            Ok(built) => {
-                report(&lease, offer, &built, log);
-                lease.remote.close().await;
-                return ExitCode::Done;
-            }
-            Err(failure) => failure,
-        };
-        let uri = lease.machine.uri.clone();
-        let derivation = &offer.derivation;
-        let consequence = failure.consequence();
-        fleet.give_up(*lease).await;
-        if consequence != Consequence::TryAnother {
-            let message = format!("build of {derivation} on {uri} failed: {failure}");
-            log.daemon.message(Level::Error, &message);
-            return exit_code(consequence);
-        }
-        let message = format!("offload: {uri} cannot build {derivation}: {failure}");
-        log.daemon.message(Level::Warning, &message);
-        let foresee = || Question {
+/// A Nix store, and how the other machines are asked.
+impl Coordinator for NixStore {
+    async fn build(
+        &mut self,
+        remote: &mut Remote,
+        job: &Job,
+        log: &mut Log,
+    ) -> Result<Built, Failure> {
+        build(remote, self, job, log).await
+    }
+
+    fn foresee(&self, job: &Job) -> Question {
+        Question {
             inputs: job.inputs.clone(),
             use_substitutes: job.options.use_substitutes,
-        };
-        match another(fleet, offer, foresee, log).await {
-            Some(next) => lease = next,
-            None => return ExitCode::Failed,
         }
     }
-}
 
-async fn another(
-    fleet: &mut Fleet,
-    offer: &Offer,
-    foresee: impl Fn() -> Question,
-    log: &mut Log,
-) -> Option<Box<Lease>> {
-    let why = match fleet.lease(&demand(offer), foresee, log).await {
-        Ok(Answer::Leased(lease)) => {
-            let message = format!("offload: trying {} instead", lease.machine.uri);
-            log.daemon.message(Level::Warning, &message);
-            return Some(lease);
-        }
-        Ok(Answer::Busy(refusals) | Answer::None(refusals)) => refusals.to_string(),
-        Err(error) => error.to_string(),
-    };
-    let message = format!("no other machine builds {}: {why}", offer.derivation);
-    log.daemon.message(Level::Error, &message);
-    None
-}
-
-fn exit_code(consequence: Consequence) -> ExitCode {
-    match consequence {
-        Consequence::Permanent => ExitCode::Permanent,
-        Consequence::TimedOut => ExitCode::TimedOut,
-        Consequence::TryAnother | Consequence::GiveUp => ExitCode::Failed,
+    fn derivation(&self, job: &Job) -> String {
+        self.store_dir().print(&job.path)
     }
-}
-
-fn report(lease: &Lease, offer: &Offer, built: &Built, log: &mut Log) {
-    let traffic = lease.remote.traffic();
-    let message = format!(
-        "offload: built {} on {}: {} inputs sent, {} outputs received, {} bytes out, {} bytes in",
-        offer.derivation,
-        lease.machine.uri,
-        built.sent_inputs,
-        built.outputs.len(),
-        traffic.sent(),
-        traffic.received(),
-    );
-    log.daemon.message(Level::Talkative, &message);
 }

@@ -4,10 +4,12 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nar::{Digest, Durability, Observe, Restore, RestoreError, RestoreOptions, Written};
-use store_path::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, HashFormat, Hasher};
+use store_path::{
+    ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, HashFormat, Hasher, StorePath,
+};
 use worker_protocol::ValidPathInfo;
 
 use super::hash_modulo::HashModulo;
@@ -67,6 +69,33 @@ pub enum ImportError {
         /// What came.
         actual: String,
     },
+    /// What follows the archive in a Guix export makes no sense.
+    #[error("{} does not end as an exported path does: {reason}", path.display())]
+    Export {
+        /// Where the output should have gone.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another path was exported than the one that was asked for.
+    #[error("{} was asked for, but the machine exported {exported}", path.display())]
+    OtherPath {
+        /// Where the output should have gone.
+        path: PathBuf,
+        /// The path that came.
+        exported: String,
+    },
+    /// An exported path is not signed.
+    #[error("{} has no signature: the machine has no key to sign with, or does not let this user use it", .0.display())]
+    Unsigned(PathBuf),
+    /// An exported path is not signed as it must be.
+    #[error("{} is not taken: {reason}", path.display())]
+    Signature {
+        /// Where the output should have gone.
+        path: PathBuf,
+        /// What is wrong, and with whose key.
+        reason: String,
+    },
     /// A flat fixed output that is not a plain file.
     #[error("fixed output is no regular file without the executable bit: {}", .0.display())]
     NotFlat(PathBuf),
@@ -124,26 +153,38 @@ impl ContentHasher {
     }
 }
 
-/// See the module's text. Dropping it unfinished removes what was restored.
+/// A path whose archive is coming, straight into its final place. Dropping it unfinished removes
+/// what was restored.
 #[derive(Debug)]
-pub struct Import {
+pub(super) struct Arrival {
     path: PathBuf,
-    promised: ValidPathInfo,
     fixed: Option<(ContentAddress, ContentHasher)>,
     restore: Restore,
-    digest: Digest,
 }
 
-impl Import {
-    /// Begins to import into `directory`, whose path is `real_store_dir`, what `promised`
-    /// describes. What an earlier attempt left there is removed.
+impl Arrival {
+    /// Begins to restore `path` into `directory`, whose own path is `real_store_dir`. What an
+    /// earlier attempt left there is removed.
     pub(super) fn begin(
         directory: &File,
-        real_store_dir: &std::path::Path,
-        promised: ValidPathInfo,
+        real_store_dir: &Path,
+        path: &StorePath,
         fixed: Option<ContentAddress>,
     ) -> Result<Self, ImportError> {
-        let path = real_store_dir.join(promised.path.base_name());
+        let hasher = |fixed: ContentAddress| {
+            let hasher = Hasher::new(fixed.hash.algorithm());
+            (fixed, ContentHasher::Plain(hasher))
+        };
+        Self::begin_hashing(directory, real_store_dir, path, fixed.map(hasher))
+    }
+
+    fn begin_hashing(
+        directory: &File,
+        real_store_dir: &Path,
+        store_path: &StorePath,
+        fixed: Option<(ContentAddress, ContentHasher)>,
+    ) -> Result<Self, ImportError> {
+        let path = real_store_dir.join(store_path.base_name());
         remove_tree(&path).map_err(|source| ImportError::Leftover {
             path: path.clone(),
             source,
@@ -153,20 +194,81 @@ impl Import {
             durability: Durability::Process,
             ..RestoreOptions::default()
         };
-        let restore = Restore::new(directory, OsStr::new(promised.path.base_name()), options)
+        let restore = Restore::new(directory, OsStr::new(store_path.base_name()), options)
             .map_err(|source| ImportError::Restore {
                 path: path.clone(),
                 source,
             })?;
+        Ok(Arrival {
+            path,
+            fixed,
+            restore,
+        })
+    }
+
+    /// Where the path is restored.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the next bytes of the archive; says how many of them belong to it.
+    pub(super) fn write(&mut self, input: &[u8]) -> Result<Written, ImportError> {
+        let written = self
+            .restore
+            .write(input)
+            .map_err(|source| ImportError::Restore {
+                path: self.path.clone(),
+                source,
+            })?;
+        if let Some((fixed, hasher)) = &mut self.fixed
+            && fixed.method == ContentAddressMethod::Recursive
+        {
+            hasher.update(&input[..written.consumed]);
+        }
+        Ok(written)
+    }
+
+    /// Checks a fixed output's own hash, and keeps what was restored.
+    pub(super) fn finish(self) -> Result<(), ImportError> {
+        let Arrival {
+            path,
+            fixed,
+            restore,
+        } = self;
+        if let Some((fixed, hasher)) = fixed {
+            check_fixed(&path, &fixed, hasher)?;
+        }
+        restore
+            .finish()
+            .map_err(|source| ImportError::Restore { path, source })
+    }
+}
+
+/// See the module's text. Dropping it unfinished removes what was restored.
+#[derive(Debug)]
+pub struct Import {
+    promised: ValidPathInfo,
+    arrival: Arrival,
+    digest: Digest,
+}
+
+impl Import {
+    /// Begins to import into `directory`, whose path is `real_store_dir`, what `promised`
+    /// describes. What an earlier attempt left there is removed.
+    pub(super) fn begin(
+        directory: &File,
+        real_store_dir: &Path,
+        promised: ValidPathInfo,
+        fixed: Option<ContentAddress>,
+    ) -> Result<Self, ImportError> {
         let fixed = fixed.map(|fixed| {
             let hasher = ContentHasher::new(fixed.hash.algorithm(), &promised);
             (fixed, hasher)
         });
+        let arrival = Arrival::begin_hashing(directory, real_store_dir, &promised.path, fixed)?;
         Ok(Import {
-            path,
             promised,
-            fixed,
-            restore,
+            arrival,
             digest: Digest::new(),
         })
     }
@@ -176,20 +278,8 @@ impl Import {
     /// # Errors
     /// When they are no archive, or the file system refuses.
     pub fn write(&mut self, input: &[u8]) -> Result<Written, ImportError> {
-        let written = self
-            .restore
-            .write(input)
-            .map_err(|source| ImportError::Restore {
-                path: self.path.clone(),
-                source,
-            })?;
-        let belongs = &input[..written.consumed];
-        self.digest.observe(belongs);
-        if let Some((fixed, hasher)) = &mut self.fixed
-            && fixed.method == ContentAddressMethod::Recursive
-        {
-            hasher.update(belongs);
-        }
+        let written = self.arrival.write(input)?;
+        self.digest.observe(&input[..written.consumed]);
         Ok(written)
     }
 
@@ -200,12 +290,11 @@ impl Import {
     /// When anything is not as promised; the output is removed.
     pub fn finish(self) -> Result<ValidPathInfo, ImportError> {
         let Import {
-            path,
             promised,
-            fixed,
-            restore,
+            arrival,
             digest,
         } = self;
+        let path = arrival.path().to_owned();
         let fingerprint = digest.finish();
         let actual = Hash::sha256(fingerprint.sha256);
         if actual != promised.info.nar_hash.0 {
@@ -222,13 +311,8 @@ impl Import {
                 promised: promised.info.nar_size,
             });
         }
-        if let Some((fixed, hasher)) = fixed {
-            check_fixed(&path, &fixed, hasher)?;
-        }
-        match restore.finish() {
-            Ok(()) => Ok(promised),
-            Err(source) => Err(ImportError::Restore { path, source }),
-        }
+        arrival.finish()?;
+        Ok(promised)
     }
 }
 
@@ -274,10 +358,8 @@ fn hash_flat(path: &PathBuf, mut hasher: ContentHasher) -> Result<ContentHasher,
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::path::Path;
 
     use nar::{Encoder, Event};
-    use store_path::StorePath;
     use worker_protocol::{NarHash, PathInfo};
 
     use super::*;

@@ -2,14 +2,18 @@
 //! brought in although the daemon that called us holds the locks on them.
 
 mod database;
+mod guix;
 mod hash_modulo;
 mod import;
 mod location;
 mod nix;
 mod remove;
+mod signed;
 
 pub use database::{Database, DatabaseError};
+pub use guix::{GuixDirectories, GuixStore};
 pub use import::{Import, ImportError};
 pub use location::{LocationError, StoreDirectories, StoreLocation};
 pub use nix::{LocalError, NixStore};
 pub(crate) use remove::remove_tree;
+pub use signed::{Restored, SignedImport};

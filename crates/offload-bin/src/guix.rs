@@ -20,9 +20,9 @@ const USUAL: [&str; 4] = [
     "/usr/bin/guix",
 ];
 
-/// Whether a guix-daemon calls this program in place of `guix`.
+/// Whether a guix-daemon calls this program in place of `guix`: it hands on its environment.
 pub(crate) fn stands_in() -> bool {
-    std::env::var_os(STOOD_IN_FOR).is_some_and(|program| is_this_program(Path::new(&program)))
+    std::env::var_os(STOOD_IN_FOR).is_some_and(|program| !program.is_empty())
 }
 
 /// Becomes the real `guix`, with all that this process was given.
@@ -51,10 +51,14 @@ fn find(path: &OsStr) -> Option<PathBuf> {
         .find(|program| program.is_file() && !is_this_program(program))
 }
 
+/// Whether it is this program, or a script that leads to it.
 fn is_this_program(program: &Path) -> bool {
-    let this = std::env::current_exe().and_then(|this| this.canonicalize());
-    match (this, program.canonicalize()) {
-        (Ok(this), Ok(program)) => this == program,
-        _ => false,
-    }
+    let Ok(program) = program.canonicalize() else {
+        return false;
+    };
+    let named = std::env::var_os(STOOD_IN_FOR).map(PathBuf::from);
+    [std::env::current_exe().ok(), named]
+        .into_iter()
+        .flatten()
+        .any(|this| this.canonicalize().is_ok_and(|this| this == program))
 }

@@ -1,6 +1,11 @@
-//! Guix's machine files: what is read of them, and what is said about them.
+//! Guix's machine files: what is read of them, what is said about them, and that the real Guix sees the same.
 //!
-//! `tests/machines` holds the files.
+//! `tests/machines` holds the files. Beside each stands what `guix repl` of 1.2.0 and 1.5.0 made of it. Those are compared
+//! here; in the root folders below `OFFLOAD_ROOTS` that have Guix it is asked anew, and with `OFFLOAD_RECORD=1` its
+//! answers are kept.
+
+mod evaluation;
+mod parity;
 
 use std::io;
 use std::path::{Path, PathBuf};

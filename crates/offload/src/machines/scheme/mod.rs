@@ -7,10 +7,14 @@
 //! ```
 //! Most of these programs are such a list, or little more. They are read without Guix: literals, `list`, `append`,
 //! `cons`, quotations, top-level `define`s, `inherit`, `string-append`, `getenv`, `if`, `call-with-input-file`, and what
-//! Guix System writes. [`read_scheme`] says of any other program that it [is not static](Reading::NotStatic).
+//! Guix System writes. [`read_scheme`] says of any other program that it [is not static](Reading::NotStatic); the real
+//! `guix repl` can [evaluate](GuixRepl) it then. [`read_machine_file`] does the one or the other.
 
 mod build_machine;
+mod cache;
 mod datum;
+mod file;
+mod guix;
 mod interpreter;
 mod problem;
 mod procedure;
@@ -26,6 +30,8 @@ use std::path::Path;
 use super::{MachineList, Origin};
 use datum::Source;
 
+pub use file::{MachineFile, Way, read_machine_file};
+pub use guix::{Evaluated, GuixRepl};
 pub use problem::SchemeProblem;
 
 /// Largest machine file, in bytes: some thousand machines.

@@ -93,3 +93,15 @@ fn what_is_read_of_each_file() {
     let shown: String = shown.collect();
     insta::assert_snapshot!(shown.replace(&format!("{INSIDE}/"), ""));
 }
+
+#[test]
+fn every_input_that_fuzzing_kept() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/machines_scheme");
+    let mut inputs = 0;
+    for entry in folder.read_dir().expect("it is there") {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("it can be read");
+        offload::machines::scheme::testing::machine_file(&bytes);
+        inputs += 1;
+    }
+    assert!(inputs > 0, "{} is empty", folder.display());
+}

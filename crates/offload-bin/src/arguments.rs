@@ -112,7 +112,16 @@ mod tests {
             of_daemon("offload x86_64-linux 3600 true 0"),
             Some(Call::GuixHook(_))
         ));
-        for words in ["", "demo", "3 4", "demo --keep", "a b c d", "-1", "offload 3", "offload a b"] {
+        for words in [
+            "",
+            "demo",
+            "3 4",
+            "demo --keep",
+            "a b c d",
+            "-1",
+            "offload 3",
+            "offload a b",
+        ] {
             assert!(of_daemon(words).is_none(), "{words}");
         }
     }
@@ -123,7 +132,12 @@ mod tests {
             let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
             is_guixs(&words)
         };
-        for line in ["authenticate", "gc --list-busy", "perform-download a b", "substitute --query"] {
+        for line in [
+            "authenticate",
+            "gc --list-busy",
+            "perform-download a b",
+            "substitute --query",
+        ] {
             assert!(is_guixs(line), "{line}");
         }
         for line in ["", "--help", "demo", "help", "offload x"] {

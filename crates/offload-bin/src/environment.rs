@@ -7,6 +7,10 @@ use offload::fleet::Identity;
 use offload::hook::{GuixSurroundings, Surroundings};
 use offload::link::Timeouts;
 use offload::local::{GuixDirectories, StoreDirectories};
+use offload::machines::MachineList;
+use offload::machines::scheme::{GuixRepl, read_machine_file};
+
+use crate::guix;
 
 /// Reads `NIX_STORE_DIR`, `NIX_STATE_DIR`, and who runs this.
 pub(crate) fn surroundings() -> Surroundings {
@@ -22,7 +26,7 @@ pub(crate) fn surroundings() -> Surroundings {
 }
 
 /// Reads what guix-daemon reads of the environment, and the machine list.
-pub(crate) fn guix_surroundings() -> GuixSurroundings {
+pub(crate) async fn guix_surroundings() -> GuixSurroundings {
     let defaults = GuixDirectories::default();
     let directory = |name, default: PathBuf| variable(name).map_or(default, PathBuf::from);
     let state = directory("GUIX_STATE_DIRECTORY", defaults.state);
@@ -32,13 +36,31 @@ pub(crate) fn guix_surroundings() -> GuixSurroundings {
         state,
         configuration: directory("GUIX_CONFIGURATION_DIRECTORY", defaults.configuration),
     };
-    let file = directories.configuration.join("machines.scm");
     GuixSurroundings {
-        machines: offload::machines::read_machines(&file),
+        machines: guix_machines(&directories).await,
         directories,
         identity: identity(),
         timeouts: Timeouts::default(),
     }
+}
+
+/// What `machines.scm` says; its programs see the home directory of the user database, as they do with stock.
+async fn guix_machines(directories: &GuixDirectories) -> MachineList {
+    let user = User::from_uid(Uid::effective()).ok().flatten();
+    let home = user.map(|user| user.dir);
+    let evaluator = guix::program().ok().map(|program| GuixRepl {
+        home: home.clone(),
+        cache: Some(directories.state.join("offload/machines")),
+        ..GuixRepl::new(program)
+    });
+    let look_up = |name: &str| match (name, &home) {
+        ("HOME", Some(home)) => home.to_str().map(str::to_owned),
+        _ => std::env::var(name).ok(),
+    };
+    let file = directories.configuration.join("machines.scm");
+    read_machine_file(&file, &look_up, evaluator.as_ref())
+        .await
+        .list
 }
 
 fn variable(name: &str) -> Option<String> {

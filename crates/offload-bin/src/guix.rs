@@ -27,19 +27,32 @@ pub(crate) fn stands_in() -> bool {
 
 /// Becomes the real `guix`, with all that this process was given.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
-    let named = std::env::var_os(REAL).filter(|program| !program.is_empty());
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let Some(program) = named.map(PathBuf::from).or_else(|| find(&path)) else {
-        eprintln!("offload: failed to find guix: neither is {REAL} set nor is it on the path, {path:?}");
-        return ExitCode::FAILURE;
+    let program = match program() {
+        Ok(program) => program,
+        Err(reason) => {
+            eprintln!("offload: {reason}");
+            return ExitCode::FAILURE;
+        }
     };
-    if is_this_program(&program) {
-        eprintln!("offload: {REAL} names this program, not guix: {}", program.display());
-        return ExitCode::FAILURE;
-    }
     let error = Command::new(&program).args(arguments).exec();
     eprintln!("offload: failed to run {}: {error}", program.display());
     ExitCode::FAILURE
+}
+
+/// The real `guix`, or why there is none.
+pub(crate) fn program() -> Result<PathBuf, String> {
+    let named = std::env::var_os(REAL).filter(|program| !program.is_empty());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    match named.map(PathBuf::from).or_else(|| find(&path)) {
+        None => Err(format!(
+            "failed to find guix: {REAL} is not set, and it is not on the path, {path:?}"
+        )),
+        Some(program) if is_this_program(&program) => Err(format!(
+            "failed to find guix: {REAL} names this program: {}",
+            program.display()
+        )),
+        Some(program) => Ok(program),
+    }
 }
 
 /// The first `guix` of `path`, or else of the usual places, that is not this program.

@@ -21,7 +21,7 @@ pub(crate) fn run(arguments: &GuixArguments) -> ExitCode {
             daemon: DaemonLog::guix(std::io::stderr()),
             build: build_log(),
         };
-        let surroundings = guix_surroundings();
+        let surroundings = guix_surroundings().await;
         serve_guix(tokio::io::stdin(), &mut log, arguments, &surroundings).await
     })
 }

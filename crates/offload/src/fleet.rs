@@ -259,7 +259,10 @@ impl Fleet {
         let is_loaded = load.is_some_and(|(load, threshold)| load >= threshold);
         let is_full = condition.free_disk.is_some_and(|free| free < LOW_DISK);
         if is_full {
-            let message = format!("offload: {name} has less than {} MiB of disk left", LOW_DISK >> 20);
+            let message = format!(
+                "offload: {name} has less than {} MiB of disk left",
+                LOW_DISK >> 20
+            );
             log.daemon.message(Level::Warning, &message);
         }
         if is_loaded || is_full {

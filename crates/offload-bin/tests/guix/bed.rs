@@ -160,7 +160,8 @@ impl Build {
 
     /// Whether the client was told that it was built on another machine.
     pub(crate) fn was_remote(&self) -> bool {
-        self.said.contains(&format!("@ build-remote {} ", self.derivation))
+        self.said
+            .contains(&format!("@ build-remote {} ", self.derivation))
     }
 }
 

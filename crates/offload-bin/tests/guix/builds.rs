@@ -4,12 +4,7 @@
 use crate::bed::{Bed, Build, beds, requirements};
 
 /// Builds `script` under two names on every Guix, checks what came of each, and that nothing is left over.
-fn twice(
-    name: &str,
-    script: &str,
-    options: &[&str],
-    check: impl Fn(&Bed, &Build),
-) {
+fn twice(name: &str, script: &str, options: &[&str], check: impl Fn(&Bed, &Build)) {
     for bed in beds().iter() {
         for round in ["first", "second"] {
             let script = format!("echo {round} >/dev/null\n{script}");
@@ -36,31 +31,51 @@ fn assert_same_on_both(bed: &Bed, path: &str) {
 #[test]
 fn trivial() {
     testbed::require!(requirements());
-    twice("trivial", "echo hello > $out; echo said by the build", &[], |bed, build| {
-        assert_eq!(bed.read(build.out()), "hello\n");
-        assert_same_on_both(bed, build.out());
-        assert!(build.said.contains("said by the build"), "{}", build.said);
-        let trace = format!("@ build-succeeded {} -", build.derivation);
-        assert!(build.said.contains(&trace), "{}", build.said);
-        let log = format!("zcat -f $(find /var/log/guix -name '*{}*') || bzcat $(find /var/log/guix -name '*{}*')",
-            &build.derivation[45..], &build.derivation[45..]);
-        let log = bed.run(&["sh", "-c", &log]);
-        assert!(log.contains("said by the build"), "{log}");
-    });
+    twice(
+        "trivial",
+        "echo hello > $out; echo said by the build",
+        &[],
+        |bed, build| {
+            assert_eq!(bed.read(build.out()), "hello\n");
+            assert_same_on_both(bed, build.out());
+            assert!(build.said.contains("said by the build"), "{}", build.said);
+            let trace = format!("@ build-succeeded {} -", build.derivation);
+            assert!(build.said.contains(&trace), "{}", build.said);
+            let log = format!(
+                "zcat -f $(find /var/log/guix -name '*{}*') || bzcat $(find /var/log/guix -name '*{}*')",
+                &build.derivation[45..],
+                &build.derivation[45..]
+            );
+            let log = bed.run(&["sh", "-c", &log]);
+            assert!(log.contains("said by the build"), "{log}");
+        },
+    );
 }
 
 #[test]
 fn failing() {
     testbed::require!(requirements());
-    twice("failing", "echo before the end; exit 3", &[], |bed, build| {
-        let (status, _) = build.failure.clone().expect("it fails");
-        assert_eq!(status, 100, "{}", build.said);
-        assert!(build.said.contains("before the end"), "{}", build.said);
-        let trace = format!("@ build-failed {} - 1", build.derivation);
-        assert!(build.said.contains(&trace), "{}", build.said);
-        assert!(build.outputs.is_empty());
-        assert_eq!(bed.pair.coordinator.held_locks("/gnu/store/.locks").unwrap_or_default().len(), 0);
-    });
+    twice(
+        "failing",
+        "echo before the end; exit 3",
+        &[],
+        |bed, build| {
+            let (status, _) = build.failure.clone().expect("it fails");
+            assert_eq!(status, 100, "{}", build.said);
+            assert!(build.said.contains("before the end"), "{}", build.said);
+            let trace = format!("@ build-failed {} - 1", build.derivation);
+            assert!(build.said.contains(&trace), "{}", build.said);
+            assert!(build.outputs.is_empty());
+            assert_eq!(
+                bed.pair
+                    .coordinator
+                    .held_locks("/gnu/store/.locks")
+                    .unwrap_or_default()
+                    .len(),
+                0
+            );
+        },
+    );
 }
 
 #[test]
@@ -75,7 +90,15 @@ fn several_outputs_that_refer_to_each_other() {
         let references = bed.run(&["guix", "gc", "--references", build.out()]);
         let mut references: Vec<_> = references.lines().collect();
         references.sort_unstable();
-        let path = |name: &str| build.outputs.iter().find(|(output, _)| output == name).unwrap().1.as_str();
+        let path = |name: &str| {
+            build
+                .outputs
+                .iter()
+                .find(|(output, _)| output == name)
+                .unwrap()
+                .1
+                .as_str()
+        };
         let mut expected = vec![path("doc"), path("out")];
         expected.sort_unstable();
         assert_eq!(references, expected);
@@ -83,7 +106,6 @@ fn several_outputs_that_refer_to_each_other() {
         assert_eq!(deriver, build.derivation);
     });
 }
-
 
 #[test]
 fn fixed_outputs_right_and_wrong() {
@@ -96,7 +118,11 @@ fn fixed_outputs_right_and_wrong() {
             assert!(good.was_remote(), "{}", good.said);
             assert_eq!(bed.read(good.out()), "good\n");
             let bad = bed.build(&format!("bad-{round}"), "echo bad > $out", &[&hash]);
-            assert!(bad.failure.is_some() && bad.outputs.is_empty(), "{}", bad.said);
+            assert!(
+                bad.failure.is_some() && bad.outputs.is_empty(),
+                "{}",
+                bad.said
+            );
             assert!(bad.said.contains("hash mismatch"), "{}", bad.said);
         }
         bed.assert_clean();
@@ -122,7 +148,12 @@ fn a_chain() {
     let script = "echo $name $(cat $inputs /dev/null) > $out";
     twice("chain", script, &["chain=4"], |bed, build| {
         assert_eq!(bed.read(build.out()).split_whitespace().count(), 4);
-        assert_eq!(build.said.matches("@ build-remote ").count(), 4, "{}", build.said);
+        assert_eq!(
+            build.said.matches("@ build-remote ").count(),
+            4,
+            "{}",
+            build.said
+        );
     });
 }
 
@@ -141,7 +172,12 @@ fn inputs_that_only_the_coordinator_has() {
             let second = bed.build(&name, &script, &["chain=2"]);
             assert!(second.was_remote(), "{}", second.said);
             assert!(second.said.contains("sending "), "{}", second.said);
-            assert_eq!(second.said.matches("@ build-remote ").count(), 1, "{}", second.said);
+            assert_eq!(
+                second.said.matches("@ build-remote ").count(),
+                1,
+                "{}",
+                second.said
+            );
             assert!(bed.read(second.out()).contains(first.out()));
         }
         bed.assert_clean();
@@ -153,7 +189,11 @@ fn a_long_log_arrives_whole() {
     testbed::require!(requirements());
     let script = "n=0; while [ $n -lt 3000 ]; do echo line $n of a long log; n=$((n+1)); done; echo end > $out";
     twice("talkative", script, &[], |_, build| {
-        assert!(build.said.contains("line 2999 of a long log"), "{} bytes", build.said.len());
+        assert!(
+            build.said.contains("line 2999 of a long log"),
+            "{} bytes",
+            build.said.len()
+        );
         assert_eq!(build.said.matches(" of a long log").count(), 3000);
     });
 }

@@ -11,7 +11,11 @@ fn outputs_by_an_unknown_key_are_not_kept() {
         bed.run(&["cp", "/root/acl", "/etc/guix/acl"]);
         assert!(build.failure.is_some(), "{}", build.said);
         assert!(build.said.contains("not authorized"), "{}", build.said);
-        assert!(build.said.contains(&bed.pair.guix_machine().name), "{}", build.said);
+        assert!(
+            build.said.contains(&bed.pair.guix_machine().name),
+            "{}",
+            build.said
+        );
         let left = bed.run(&["sh", "-c", "ls -d /gnu/store/*-unknown-key || true"]);
         assert_eq!(left, "");
         // Once the key is let in it is built.
@@ -27,7 +31,11 @@ fn inputs_by_an_unknown_key_are_refused_by_the_machine() {
     for bed in beds().iter() {
         let script = "echo some $inputs > $out";
         bed.build("distrusted-1", script, &["offload=no"]).out();
-        bed.run_there(&["sh", "-c", "mv /etc/guix/acl /root/acl; echo '(acl)' > /etc/guix/acl"]);
+        bed.run_there(&[
+            "sh",
+            "-c",
+            "mv /etc/guix/acl /root/acl; echo '(acl)' > /etc/guix/acl",
+        ]);
         let build = bed.build("distrusted", script, &["chain=2"]);
         bed.run_there(&["cp", "/root/acl", "/etc/guix/acl"]);
         assert!(build.failure.is_some(), "{}", build.said);
@@ -44,6 +52,10 @@ fn a_machine_without_a_key_is_told_apart() {
         let build = bed.build("no-key", "echo x > $out", &[]);
         bed.run_there(&["mv", "/root/key", "/etc/guix/signing-key.sec"]);
         assert!(build.failure.is_some(), "{}", build.said);
-        assert!(build.said.contains("copy an output from the machine"), "{}", build.said);
+        assert!(
+            build.said.contains("copy an output from the machine"),
+            "{}",
+            build.said
+        );
     }
 }

@@ -9,9 +9,19 @@ fn without_a_machine_for_it_the_daemon_builds_itself() {
     testbed::require!(requirements());
     for bed in beds().iter() {
         let machine = bed.pair.guix_machine();
-        let other = GuixMachine { systems: "aarch64-linux".into(), ..machine.clone() };
-        let dead = GuixMachine { port: 9, ..machine.clone() };
-        for (name, machines) in [("none", vec![]), ("other", vec![other]), ("dead", vec![dead.clone()])] {
+        let other = GuixMachine {
+            systems: "aarch64-linux".into(),
+            ..machine.clone()
+        };
+        let dead = GuixMachine {
+            port: 9,
+            ..machine.clone()
+        };
+        for (name, machines) in [
+            ("none", vec![]),
+            ("other", vec![other]),
+            ("dead", vec![dead.clone()]),
+        ] {
             bed.use_machines(&machines);
             let build = bed.build(&format!("here-{name}"), "echo here > $out", &[]);
             assert!(!build.was_remote(), "{}", build.said);
@@ -42,7 +52,10 @@ fn the_real_guix_does_the_rest() {
 fn builds_that_come_together_share_the_slots() {
     testbed::require!(requirements());
     for bed in beds().iter() {
-        let machine = GuixMachine { parallel_builds: 2, ..bed.pair.guix_machine() };
+        let machine = GuixMachine {
+            parallel_builds: 2,
+            ..bed.pair.guix_machine()
+        };
         bed.use_machines(&[machine]);
         let build = bed.build("together", "sleep 2; echo $name > $out", &["parallel=3"]);
         assert_eq!(build.outputs.len(), 3, "{}", build.said);

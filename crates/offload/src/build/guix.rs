@@ -95,7 +95,10 @@ async fn receive(
     acl: &Acl,
     log: &mut Log,
 ) -> Result<Vec<Restored>, Failure> {
-    let wanted = job.outputs.iter().filter(|output| job.wanted.contains(&output.name));
+    let wanted = job
+        .outputs
+        .iter()
+        .filter(|output| job.wanted.contains(&output.name));
     let wanted: Vec<_> = wanted
         .filter_map(|output| Some((output, output.path.as_ref()?)))
         .collect();

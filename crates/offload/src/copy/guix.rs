@@ -93,8 +93,7 @@ fn manner(store: &GuixStore, path: &ValidPathInfo) -> Result<Manner, Failure> {
     let is = |method, hash| {
         let address = ContentAddress { method, hash };
         let references = info.references.iter().map(StorePath::as_ref);
-        let made =
-            store_dir.make_content_addressed_path(path.name(), &address, references, false);
+        let made = store_dir.make_content_addressed_path(path.name(), &address, references, false);
         made.as_ref() == Ok(path)
     };
     if info.references.is_empty() && is(ContentAddressMethod::Recursive, info.nar_hash.0) {

@@ -394,7 +394,10 @@ mod tests {
             Err(error) => panic!("{error}"),
         };
         assert_eq!(inputs("\n\n"), (vec![], vec![]));
-        let both = (vec!["/a".to_owned(), "/b".to_owned()], vec!["/c".to_owned()]);
+        let both = (
+            vec!["/a".to_owned(), "/b".to_owned()],
+            vec!["/c".to_owned()],
+        );
         assert_eq!(inputs("/a /b \n/c \n"), both);
         assert_eq!(inputs("/a /b\n/c\n"), both);
     }

@@ -152,7 +152,8 @@ impl Coordinator for Traced {
     ) -> Result<Built, Failure> {
         let (derivation, name) = (self.derivation(job), remote.name().to_owned());
         if self.trace {
-            log.daemon.line(&format!("@ build-remote {derivation} {name}"));
+            log.daemon
+                .line(&format!("@ build-remote {derivation} {name}"));
         }
         let message = format!("offloading '{derivation}' to '{name}'...");
         log.daemon.message(Level::Notice, &message);
@@ -256,7 +257,9 @@ async fn answer(
     request: &Request,
     log: &mut Log,
 ) -> Result<Option<Box<Lease>>, ServeError> {
-    let answer = fleet.lease(&demand(request), Question::default, log).await?;
+    let answer = fleet
+        .lease(&demand(request), Question::default, log)
+        .await?;
     let refusals = match answer {
         Answer::Leased(lease) => return Ok(Some(lease)),
         Answer::Busy(refusals) | Answer::None(refusals) => refusals,
@@ -350,7 +353,14 @@ mod tests {
         assert_eq!(parse("x86_64-linux 3600 true 0"), Some(old));
         let silent = parse("i686-linux 0 false 7200").unwrap();
         assert_eq!((silent.trace, silent.silence), (false, None));
-        for nonsense in ["", "x 1 1", "x 1 yes 1", "x -1 1 1", "x 1 1 1 1", "x 1 1 soon"] {
+        for nonsense in [
+            "",
+            "x 1 1",
+            "x 1 yes 1",
+            "x -1 1 1",
+            "x 1 1 1 1",
+            "x 1 1 soon",
+        ] {
             assert_eq!(parse(nonsense), None, "{nonsense:?}");
         }
     }
@@ -358,7 +368,9 @@ mod tests {
     #[test]
     fn who_is_full_is_waited_for_and_who_is_dead_only_where_nobody_else_builds() {
         let refused = |reasons: &[Reason]| {
-            let named = reasons.iter().map(|reason| ("m".to_owned(), reason.clone()));
+            let named = reasons
+                .iter()
+                .map(|reason| ("m".to_owned(), reason.clone()));
             Refusals(named.collect())
         };
         let full = Reason::Full { max_jobs: 2 };

@@ -55,8 +55,7 @@ impl GuixStore {
     /// # Errors
     /// When one of them is missing, or the database is of an unknown version.
     pub fn open(directories: &GuixDirectories) -> Result<Self, LocalError> {
-        let store_dir =
-            StoreDir::new(directories.store.as_str()).map_err(LocalError::StoreDir)?;
+        let store_dir = StoreDir::new(directories.store.as_str()).map_err(LocalError::StoreDir)?;
         let database = Database::open_guix(&directories.database, store_dir.clone())?;
         let location = StoreLocation {
             real_store_dir: PathBuf::from(store_dir.as_str()),

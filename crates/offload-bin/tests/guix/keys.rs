@@ -30,7 +30,7 @@ fn inputs_by_an_unknown_key_are_refused_by_the_machine() {
     testbed::require!(requirements());
     for bed in beds().iter() {
         let script = "echo some $inputs > $out";
-        bed.build("distrusted-1", script, &["offload=no"]).out();
+        bed.build("distrusted", script, &["offload=no"]).out();
         bed.run_there(&[
             "sh",
             "-c",

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use offload::hook::GuixArguments;
 
+use crate::store::Store;
 use crate::{demo, guix};
 
 /// How the program was called.
@@ -17,6 +18,8 @@ pub(crate) enum Call {
     GuixHook(GuixArguments),
     /// By guix-daemon, for anything else that it has `guix` do: all of its arguments.
     Guix(Vec<OsString>),
+    /// As the program of a `builders` line: `--stdio`.
+    Endpoint,
     /// By a person.
     Command(Command),
 }
@@ -43,12 +46,18 @@ pub(crate) enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// Serves all machines as one store that builds.
+    ///
+    /// For a Nix whose daemon takes no build hook: `offload store --print-builders` prints the line
+    /// for nix.conf.
+    Store(Store),
 }
 
 impl Command {
     pub(crate) fn run(self) -> ExitCode {
         match self {
             Command::Demo { keep } => demo::run(keep),
+            Command::Store(store) => store.run(),
         }
     }
 }
@@ -75,6 +84,7 @@ impl Call {
             [offload, rest @ ..] if offload == "offload" => {
                 GuixArguments::parse(rest).map(Call::GuixHook)
             }
+            [stdio] if stdio == "--stdio" => Some(Call::Endpoint),
             rest => GuixArguments::parse(rest).map(Call::GuixHook),
         }
     }
@@ -104,6 +114,7 @@ mod tests {
     #[test]
     fn a_daemon_gives_numbers_and_a_person_words() {
         assert!(matches!(of_daemon("3"), Some(Call::NixHook)));
+        assert!(matches!(of_daemon("--stdio"), Some(Call::Endpoint)));
         assert!(matches!(
             of_daemon("x86_64-linux 3600 0 0"),
             Some(Call::GuixHook(_))

@@ -9,6 +9,7 @@ mod guix;
 mod guix_hook;
 mod hook_process;
 mod nix_hook;
+mod store;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         Call::NixHook => nix_hook::run(),
         Call::GuixHook(arguments) => guix_hook::run(&arguments),
         Call::Guix(arguments) => guix::run(&arguments),
+        Call::Endpoint => store::Store::stdio().run(),
         Call::Command(command) => command.run(),
     }
 }

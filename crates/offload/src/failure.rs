@@ -102,6 +102,9 @@ pub enum RemoteFailure {
     /// What a command on the machine said when it ended.
     #[error("{0}")]
     Command(String),
+    /// The daemon is there, and says anything but what it was asked.
+    #[error("more than {} MiB of messages, and no answer", .0 >> 20)]
+    Talkative(u64),
     /// The daemon is there, and silent.
     #[error("no answer within {} s", .0.as_secs())]
     Silent(std::time::Duration),
@@ -138,6 +141,7 @@ impl Failure {
     #[must_use]
     pub fn consequence(&self) -> Consequence {
         match self {
+            Failure::Import(error) if error.is_of_this_host() => Consequence::GiveUp,
             Failure::Link(_)
             | Failure::NoDaemon(_)
             | Failure::Remote { .. }

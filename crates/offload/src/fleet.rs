@@ -1,48 +1,25 @@
 //! The machines together: finds one for a build, and takes a slot and a connection on it.
 
-use std::path::PathBuf;
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use store_path::StoreDir;
 use tokio::time::Instant;
 use worker_protocol::Dialect;
 
 use crate::build::LOW_DISK;
+use crate::failure::Failure;
 use crate::health::{self, Health};
-use crate::link::{Credentials, HostKeys, SshTarget, Timeouts};
+use crate::link::{Destination, Identity, LinkError, SshSettings, SshTarget, Timeouts};
 use crate::log::{Level, Log};
 use crate::machines::Machine;
+use crate::queue::QueueDirectory;
 use crate::remote::{Question, Remote};
 use crate::schedule::{self, Demand, Reason, State};
-use crate::slots::{SSH_PORT, Slot, SlotDirectory, SlotError};
-
-/// Whose keys and known hosts are used where the machine list names none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The user name on machines whose URI names none: that of the user who runs this.
-    pub user: String,
-    /// Key files for machines whose entry names none.
-    pub keys: Vec<PathBuf>,
-    /// Where host keys are looked up that are not pinned.
-    pub known_hosts: Vec<PathBuf>,
-}
-
-impl Identity {
-    /// What OpenSSH uses for `user` with the home directory `home`, in its order of preference.
-    #[must_use]
-    pub fn of(user: impl Into<String>, home: &std::path::Path) -> Self {
-        let ssh = home.join(".ssh");
-        let key = |name| ssh.join(name);
-        Identity {
-            user: user.into(),
-            keys: ["id_rsa", "id_ecdsa", "id_ed25519"].map(key).to_vec(),
-            known_hosts: vec![
-                ssh.join("known_hosts"),
-                PathBuf::from("/etc/ssh/ssh_known_hosts"),
-            ],
-        }
-    }
-}
+use crate::slots::{Slot, SlotDirectory, SlotError};
 
 /// How long a machine that could not be reached is left alone. A hook whose builds are postponed
 /// lives on and is asked every few seconds, so the answer must not be for ever.
@@ -50,6 +27,9 @@ const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
 
 /// How long an overloaded machine is left alone: a load is a mean of a minute.
 const OVERLOADED_FOR: Duration = Duration::from_secs(4);
+
+/// Pause between two looks for a free slot, of the one whose turn it is.
+const SLOT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What was found out about a machine. The whole reason was told at that moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,8 +64,13 @@ pub struct Fleet {
     troubles: Vec<Option<Trouble>>,
     /// By this process or another.
     health: Health,
+    queues: QueueDirectory,
     slots: SlotDirectory,
     identity: Identity,
+    /// What the identity's files say; they are read when the first machine is connected to.
+    settings: OnceCell<SshSettings>,
+    /// What of them is not honoured, as far as it was told.
+    told: BTreeSet<String>,
     timeouts: Timeouts,
     store_dir: StoreDir,
     dialect: Dialect,
@@ -101,15 +86,35 @@ pub struct Lease {
     /// Why this machine and no other: `load 0 of 8, best of 2 machines that would do`.
     pub reason: String,
     index: usize,
-    slot: Slot,
+    slot: Option<Slot>,
 }
 
 impl Lease {
-    /// The slot that is held.
+    /// The number of the slot that is held, from 0.
     #[must_use]
-    pub fn slot(&self) -> &Slot {
-        &self.slot
+    pub fn slot(&self) -> Option<u32> {
+        self.slot.as_ref().map(Slot::index)
     }
+
+    /// The file whose lock is the slot that is held.
+    #[must_use]
+    pub fn slot_path(&self) -> Option<&Path> {
+        self.slot.as_ref().map(Slot::path)
+    }
+
+    /// Gives the slot to whoever waits for it: nothing more is built here.
+    pub fn release_slot(&mut self) {
+        self.slot = None;
+    }
+}
+
+/// What is done when all machines that would do are full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// [`Answer::Busy`] is returned.
+    None,
+    /// A slot is waited for, first come first served.
+    Waits,
 }
 
 /// Whether there is a machine for a build.
@@ -141,12 +146,13 @@ impl std::fmt::Display for Refusals {
 }
 
 impl Fleet {
-    /// A fleet of `machines`, whose builds are for the store at `store_dir`.
+    /// A fleet of `machines`, whose builds are for the store at `store_dir`. What is learnt about
+    /// them, and who waits for them, is kept in `knowledge`, a directory.
     #[must_use]
     pub fn new(
         machines: Vec<Machine>,
         slots: SlotDirectory,
-        health: Health,
+        knowledge: &Path,
         identity: Identity,
         timeouts: Timeouts,
         store_dir: StoreDir,
@@ -154,9 +160,12 @@ impl Fleet {
         Fleet {
             troubles: vec![None; machines.len()],
             machines,
+            health: Health::open(knowledge),
+            queues: QueueDirectory::new(knowledge.join("queues")),
             slots,
-            health,
             identity,
+            settings: OnceCell::new(),
+            told: BTreeSet::new(),
             timeouts,
             store_dir,
             dialect: Dialect::Nix,
@@ -189,29 +198,32 @@ impl Fleet {
         &mut self,
         demand: &Demand,
         foresee: impl Fn() -> Question,
+        patience: Patience,
         log: &mut Log,
     ) -> Result<Answer, SlotError> {
         let asked = Instant::now();
         loop {
-            let (index, slot, reason) = match self.choose(demand, asked).await? {
+            let choice = match patience {
+                Patience::None => self.choose(demand, asked).await?,
+                Patience::Waits => self.choose_in_turn(demand, asked).await?,
+            };
+            let (index, slot, reason) = match choice {
                 Ok(chosen) => chosen,
                 Err(answer) => return Ok(answer),
             };
+            let target = self.target(index, log);
             let machine = &self.machines[index];
             let known = self.health.of(machine);
-            let target = self.target(machine);
             let store_dir = self.store_dir.clone();
-            let question = foresee();
-            let connecting = Remote::connect(
-                machine,
-                &target,
-                store_dir,
-                self.dialect,
-                &known,
-                &question,
-                log,
-            );
-            match connecting.await {
+            let connected = match target {
+                Ok(target) => {
+                    let (question, dialect) = (foresee(), self.dialect);
+                    Remote::connect(machine, &target, store_dir, dialect, &known, &question, log)
+                        .await
+                }
+                Err(error) => Err(Failure::Link(error)),
+            };
+            match connected {
                 Ok(remote) => {
                     let (way, protocol) = (remote.way(), remote.protocol());
                     self.health.reached(machine, way, protocol);
@@ -225,7 +237,7 @@ impl Fleet {
                         remote,
                         reason,
                         index,
-                        slot,
+                        slot: Some(slot),
                     })));
                 }
                 Err(failure) => {
@@ -259,10 +271,8 @@ impl Fleet {
         let is_loaded = load.is_some_and(|(load, threshold)| load >= threshold);
         let is_full = condition.free_disk.is_some_and(|free| free < LOW_DISK);
         if is_full {
-            let message = format!(
-                "offload: {name} has less than {} MiB of disk left",
-                LOW_DISK >> 20
-            );
+            let least = LOW_DISK >> 20;
+            let message = format!("offload: {name} has less than {least} MiB of disk left");
             log.daemon.message(Level::Warning, &message);
         }
         if is_loaded || is_full {
@@ -276,6 +286,26 @@ impl Fleet {
     pub async fn give_up(&mut self, lease: Lease) {
         self.troubles[lease.index] = Some(Trouble::Failed);
         lease.remote.close().await;
+    }
+
+    /// As [`Fleet::choose`], but never busy: waits for a slot, behind those that waited before.
+    async fn choose_in_turn(
+        &mut self,
+        demand: &Demand,
+        asked: Instant,
+    ) -> Result<Result<(usize, Slot, String), Answer>, SlotError> {
+        let idle = vec![State::Used(0); self.machines.len()];
+        let possible = schedule::rank(&self.machines, &idle, demand).candidates;
+        let turn = self
+            .queues
+            .join(possible.iter().map(|&index| &self.machines[index]))?;
+        turn.wait_for_turn().await?;
+        loop {
+            match self.choose(demand, asked).await? {
+                Err(Answer::Busy(_)) => tokio::time::sleep(SLOT_PAUSE).await,
+                choice => return Ok(choice),
+            }
+        }
     }
 
     async fn choose(
@@ -352,23 +382,42 @@ impl Fleet {
         }))
     }
 
-    fn target(&self, machine: &Machine) -> SshTarget {
+    /// How a machine is reached. Tells what of the SSH configuration is not honoured, once.
+    fn target(&mut self, index: usize, log: &mut Log) -> Result<SshTarget, LinkError> {
+        let settings = self
+            .settings
+            .get_or_init(|| SshSettings::read(&self.identity));
+        let destination = Destination::from(&self.machines[index]);
+        let plan = settings.plan(&destination, self.timeouts)?;
+        for warning in plan.warnings {
+            let message = format!("offload: {warning}");
+            if self.told.insert(message.clone()) {
+                log.daemon.message(Level::Warning, &message);
+            }
+        }
+        Ok(plan.target)
+    }
+}
+
+/// The list's columns, and the URI's parameters where those are empty.
+impl From<&Machine> for Destination {
+    fn from(machine: &Machine) -> Self {
         let uri = &machine.uri;
-        let named_key = machine.ssh_key.clone();
-        let key = named_key.or_else(|| uri.parameter("ssh-key").map(PathBuf::from));
-        SshTarget {
+        let key = uri.parameter("ssh-key").map(PathBuf::from);
+        // What is no base64 is refused as a host key, with its text.
+        let host_key = uri.parameter("base64-ssh-public-host-key").map(|text| {
+            match BASE64.decode(text.as_bytes()) {
+                Ok(line) => String::from_utf8_lossy(&line).into_owned(),
+                Err(_) => text.to_owned(),
+            }
+        });
+        Destination {
             host: uri.host().to_owned(),
-            port: uri.port().unwrap_or(SSH_PORT),
-            user: uri.user().unwrap_or(&self.identity.user).to_owned(),
-            credentials: match key {
-                Some(file) => Credentials::KeyFile(file),
-                None => Credentials::AnyOf(self.identity.keys.clone()),
-            },
-            host_keys: match &machine.host_key {
-                Some(line) => HostKeys::Pinned(line.clone()),
-                None => HostKeys::KnownHosts(self.identity.known_hosts.clone()),
-            },
-            timeouts: self.timeouts,
+            port: uri.port(),
+            user: uri.user().map(str::to_owned),
+            key: machine.ssh_key.clone().or(key),
+            host_key: machine.host_key.clone().or(host_key),
+            compress: matches!(uri.parameter("compress"), Some("true" | "yes" | "1")),
         }
     }
 }

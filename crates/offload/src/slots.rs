@@ -22,7 +22,7 @@ use crate::machines::Machine;
 /// too, so that a longer wait means that its holder hangs.
 const CHOICE_WAIT: Duration = Duration::from_secs(30);
 /// The port of SSH.
-pub(crate) const SSH_PORT: u16 = 22;
+const SSH_PORT: u16 = 22;
 /// Pause between two tries for the choice lock.
 const CHOICE_PAUSE: Duration = Duration::from_millis(5);
 

@@ -43,10 +43,12 @@ pub use distribution::Distribution;
 pub use error::Error;
 pub use guix::GuixMachine;
 pub use host::{COMMAND_LIMIT, Host};
-pub use link::SlowLink;
+pub use link::{Direction, Link};
 pub use machine_line::MachineLine;
 pub use options::{HostOptions, Mount, PairOptions, StoreDaemon, StoreKind};
 pub use output::Output;
 pub use pair::Pair;
 pub use process::Process;
+// For `Process::signal`.
 pub use requirements::{LEFT_OUT_VARIABLE, Missing, REQUIRE_VARIABLE, requirements, runs_here};
+pub use rustix::process::Signal;

@@ -8,9 +8,12 @@
 mod bed;
 mod builds;
 mod choice;
+mod endpoint;
 mod failures;
+mod faults;
 mod floating;
 mod registration;
 mod rows;
+mod stage;
 mod trouble;
 mod ways;

@@ -6,15 +6,12 @@ use derivation::Derivation;
 use store_path::StorePath;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::accepted::{Coordinator, ExitCode, run};
+use super::accepted::{ExitCode, run};
 use super::nix::{self, Conversation, Event, Inputs, Offer};
 use super::{Settings, SettingsError};
-use crate::build::{Built, build};
-use crate::failure::Failure;
-use crate::fleet::{Answer, Fleet, Identity, Lease, Refusals};
-use crate::health::Health;
+use crate::fleet::{Answer, Fleet, Lease, Patience, Refusals};
 use crate::job::{BuildOptions, Job, JobError, parse_derivation, parse_path};
-use crate::link::Timeouts;
+use crate::link::{Identity, Timeouts};
 use crate::local::{LocalError, LocationError, NixStore, StoreDirectories, StoreLocation};
 use crate::log::{Level, Log};
 use crate::machines::read_builders;
@@ -157,7 +154,20 @@ async fn converse<R: AsyncRead + Unpin>(
             derivation,
         } = build;
         let job = job(&store, path, derivation, inputs, options)?;
-        return Ok(run(lease, &mut fleet, &mut store, &demand(&offer), &job, log).await);
+        let work = async |remote: &mut Remote, log: &mut Log| {
+            crate::build::build(remote, &mut store, &job, log).await
+        };
+        let demand = demand(&offer);
+        return Ok(run(
+            lease,
+            &mut fleet,
+            &demand,
+            &job,
+            &offer.derivation,
+            log,
+            work,
+        )
+        .await);
     }
     Ok(ExitCode::Done)
 }
@@ -197,7 +207,7 @@ fn open_fleet(
     Ok(Fleet::new(
         list.machines,
         slots,
-        Health::open(surroundings.directories.state.join("offload")),
+        &surroundings.directories.state.join("offload"),
         surroundings.identity.clone(),
         surroundings.timeouts,
         location.store_dir.clone(),
@@ -223,7 +233,10 @@ async fn answer(
         inputs: store.inputs_of(&build.derivation).unwrap_or_default(),
         use_substitutes: options.use_substitutes,
     };
-    match fleet.lease(&demand(offer), foresee, log).await? {
+    match fleet
+        .lease(&demand(offer), foresee, Patience::None, log)
+        .await?
+    {
         Answer::Leased(lease) => return Ok(Some(lease)),
         Answer::Busy(refusals) => postpone(settings, offer, &refusals, log),
         Answer::None(refusals) => decline(settings, offer, &refusals.to_string(), log),
@@ -279,7 +292,7 @@ fn accept(lease: &Lease, offer: &Offer, log: &mut Log) {
         offer.derivation,
         lease.machine.uri,
         lease.reason,
-        lease.slot().index() + 1,
+        lease.slot().map_or(0, |slot| slot + 1),
         lease.remote.description(),
         lease.remote.place(),
     );
@@ -302,27 +315,4 @@ fn job(
         .collect::<Result<_, _>>()?;
     let job = Job::new(store_dir, path, derivation, inputs, &wanted, options)?;
     Ok(job)
-}
-
-/// A Nix store, and how the other machines are asked.
-impl Coordinator for NixStore {
-    async fn build(
-        &mut self,
-        remote: &mut Remote,
-        job: &Job,
-        log: &mut Log,
-    ) -> Result<Built, Failure> {
-        build(remote, self, job, log).await
-    }
-
-    fn foresee(&self, job: &Job) -> Question {
-        Question {
-            inputs: job.inputs.clone(),
-            use_substitutes: job.options.use_substitutes,
-        }
-    }
-
-    fn derivation(&self, job: &Job) -> String {
-        self.store_dir().print(&job.path)
-    }
 }

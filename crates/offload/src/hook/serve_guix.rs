@@ -7,14 +7,13 @@ use derivation::Derivation;
 use store_path::StorePath;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::accepted::{Coordinator, ExitCode, run};
+use super::accepted::{ExitCode, run};
 use super::guix::{self, Conversation, Event, Inputs, Request};
 use crate::build::{Built, build_guix};
 use crate::failure::Failure;
-use crate::fleet::{Answer, Fleet, Identity, Lease, Refusals};
-use crate::health::Health;
+use crate::fleet::{Answer, Fleet, Lease, Patience, Refusals};
 use crate::job::{BuildOptions, Job, JobError, parse_derivation, parse_path};
-use crate::link::Timeouts;
+use crate::link::{Identity, Timeouts};
 use crate::local::{GuixDirectories, GuixStore, LocalError};
 use crate::log::{Level, Log};
 use crate::machines::MachineList;
@@ -137,40 +136,24 @@ impl<R: AsyncRead + Unpin> Requests<R> {
     }
 }
 
-/// The coordinator's store, and whether its daemon wants to be told of builds.
-struct Traced {
-    store: GuixStore,
+/// Builds on one machine, and tells what stock tells.
+async fn build(
+    remote: &mut Remote,
+    store: &GuixStore,
+    job: &Job,
     trace: bool,
-}
-
-impl Coordinator for Traced {
-    async fn build(
-        &mut self,
-        remote: &mut Remote,
-        job: &Job,
-        log: &mut Log,
-    ) -> Result<Built, Failure> {
-        let (derivation, name) = (self.derivation(job), remote.name().to_owned());
-        if self.trace {
-            log.daemon
-                .line(&format!("@ build-remote {derivation} {name}"));
-        }
-        let message = format!("offloading '{derivation}' to '{name}'...");
-        log.daemon.message(Level::Notice, &message);
-        let built = build_guix(remote, &self.store, job, self.trace, log).await?;
-        let message = format!("done with offloaded '{derivation}'");
-        log.daemon.message(Level::Notice, &message);
-        Ok(built)
+    log: &mut Log,
+) -> Result<Built, Failure> {
+    let derivation = store.store_dir().print(&job.path);
+    let name = remote.name().to_owned();
+    let say = |message: String, log: &mut Log| log.daemon.message(Level::Notice, &message);
+    if trace {
+        say(format!("@ build-remote {derivation} {name}"), log);
     }
-
-    /// A guix-daemon is asked nothing before its greeting is over.
-    fn foresee(&self, _: &Job) -> Question {
-        Question::default()
-    }
-
-    fn derivation(&self, job: &Job) -> String {
-        self.store.store_dir().print(&job.path)
-    }
+    say(format!("offloading '{derivation}' to '{name}'..."), log);
+    let built = build_guix(remote, store, job, trace, log).await?;
+    say(format!("done with offloaded '{derivation}'"), log);
+    Ok(built)
 }
 
 async fn converse<R: AsyncRead + Unpin>(
@@ -179,16 +162,13 @@ async fn converse<R: AsyncRead + Unpin>(
     arguments: &GuixArguments,
     surroundings: &GuixSurroundings,
 ) -> Result<ExitCode, ServeError> {
-    let mut store = Traced {
-        store: GuixStore::open(&surroundings.directories)?,
-        trace: arguments.trace,
-    };
-    let mut fleet = open_fleet(&store.store, surroundings, log)?;
+    let store = GuixStore::open(&surroundings.directories)?;
+    let mut fleet = open_fleet(&store, surroundings, log)?;
     while let Some(event) = requests.next().await? {
         let Event::Request(request) = event else {
             return Err(ServeError::OutOfTurn);
         };
-        let (path, derivation) = match read_derivation(&store.store, &request) {
+        let (path, derivation) = match read_derivation(&store, &request) {
             Ok(read) => read,
             Err(error) => {
                 decline(&request, &error.to_string(), log);
@@ -203,9 +183,13 @@ async fn converse<R: AsyncRead + Unpin>(
         let Some(Event::Inputs(inputs)) = requests.next().await? else {
             return Err(ServeError::OutOfTurn);
         };
-        let job = job(&store.store, path, derivation, inputs, arguments)?;
+        let job = job(&store, path, derivation, inputs, arguments)?;
+        let work = async |remote: &mut Remote, log: &mut Log| {
+            build(remote, &store, &job, arguments.trace, log).await
+        };
         let demand = demand(&request);
-        return Ok(run(lease, &mut fleet, &mut store, &demand, &job, log).await);
+        let derivation = &request.derivation;
+        return Ok(run(lease, &mut fleet, &demand, &job, derivation, log, work).await);
     }
     Ok(ExitCode::Done)
 }
@@ -225,7 +209,7 @@ fn open_fleet(
     let fleet = Fleet::new(
         surroundings.machines.machines.clone(),
         slots,
-        Health::open(state.join("offload/health")),
+        &state.join("offload/knowledge"),
         surroundings.identity.clone(),
         surroundings.timeouts,
         store.store_dir().clone(),
@@ -258,7 +242,7 @@ async fn answer(
     log: &mut Log,
 ) -> Result<Option<Box<Lease>>, ServeError> {
     let answer = fleet
-        .lease(&demand(request), Question::default, log)
+        .lease(&demand(request), Question::default, Patience::None, log)
         .await?;
     let refusals = match answer {
         Answer::Leased(lease) => return Ok(Some(lease)),
@@ -303,12 +287,11 @@ fn decline(request: &Request, why: &str, log: &mut Log) {
 }
 
 fn accept(lease: &Lease, log: &mut Log) {
-    let message = format!(
-        "process {} acquired build slot '{}'",
-        std::process::id(),
-        lease.slot().path().display()
-    );
-    log.daemon.message(Level::Info, &message);
+    if let Some(slot) = lease.slot_path() {
+        let (process, slot) = (std::process::id(), slot.display());
+        let message = format!("process {process} acquired build slot '{slot}'");
+        log.daemon.message(Level::Info, &message);
+    }
     log.daemon.reply("accept", None);
 }
 

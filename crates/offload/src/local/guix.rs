@@ -129,11 +129,14 @@ impl GuixStore {
         path: &StorePath,
         fixed: Option<ContentAddress>,
     ) -> Result<SignedImport, ImportError> {
-        let arrival = self.files.arrival(path, fixed)?;
+        let (place, restore) = self.files.begin_restore(path)?;
+        let store_dir = self.store_dir().clone();
         Ok(SignedImport::new(
-            arrival,
+            place,
+            restore,
             path.clone(),
-            self.store_dir().clone(),
+            fixed,
+            store_dir,
         ))
     }
 }

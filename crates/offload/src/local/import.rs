@@ -6,13 +6,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use nar::{Digest, Durability, Observe, Restore, RestoreError, RestoreOptions, Written};
-use store_path::{
-    ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, HashFormat, Hasher, StorePath,
-};
+use nar::{Durability, Restore, RestoreError, RestoreErrorKind, RestoreOptions, Written};
+use store_path::{ContentAddress, StorePath};
 use worker_protocol::ValidPathInfo;
 
-use super::hash_modulo::HashModulo;
+use super::check::Check;
 use super::remove_tree;
 
 /// Buffer for reading a file back, in bytes.
@@ -57,6 +55,14 @@ pub enum ImportError {
         /// Bytes that were announced.
         promised: u64,
     },
+    /// The archive does not end where the machine promised.
+    #[error("{} is more than the {promised} bytes of an archive that the machine promised", path.display())]
+    TooLong {
+        /// Where the output should have gone.
+        path: PathBuf,
+        /// Bytes that were announced.
+        promised: u64,
+    },
     /// The content is not what the derivation says, or what the path follows from. The daemon does
     /// not check this after a hook (a wrong one was accepted by nix 2.3.7, 2.8.0, 2.26.3 and
     /// 2.34.8).
@@ -69,6 +75,9 @@ pub enum ImportError {
         /// What came.
         actual: String,
     },
+    /// A flat fixed output that is not a plain file.
+    #[error("fixed output is no regular file without the executable bit: {}", .0.display())]
+    NotFlat(PathBuf),
     /// What follows the archive in a Guix export makes no sense.
     #[error("{} does not end as an exported path does: {reason}", path.display())]
     Export {
@@ -96,9 +105,14 @@ pub enum ImportError {
         /// What is wrong, and with whose key.
         reason: String,
     },
-    /// A flat fixed output that is not a plain file.
-    #[error("fixed output is no regular file without the executable bit: {}", .0.display())]
-    NotFlat(PathBuf),
+    /// What came is no archive.
+    #[error("failed to read the archive of {}: {error}", path.display())]
+    Archive {
+        /// The store path.
+        path: PathBuf,
+        /// What is wrong, and where.
+        error: nar::Error,
+    },
     /// The restored file could not be read back.
     #[error("failed to read {} back: {source}", path.display())]
     ReadBack {
@@ -109,147 +123,35 @@ pub enum ImportError {
     },
 }
 
-/// Hashes content for its address.
-#[derive(Debug)]
-enum ContentHasher {
-    Plain(Hasher),
-    /// Of content that refers to its own path.
-    Modulo(HashModulo),
-}
-
-impl ContentHasher {
-    fn new(algorithm: HashAlgorithm, promised: &ValidPathInfo) -> Self {
-        let path = &promised.path;
-        match promised.info.references.contains(path) {
-            true => {
-                let digest = path.hash_part().as_bytes().try_into();
-                let digest = digest.expect("a store path's digest is written in 32 letters");
-                ContentHasher::Modulo(HashModulo::new(algorithm, digest))
-            }
-            false => ContentHasher::Plain(Hasher::new(algorithm)),
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
+impl ImportError {
+    /// Whether this host's file system is to blame, so that no other machine would do better.
+    #[must_use]
+    pub fn is_of_this_host(&self) -> bool {
         match self {
-            ContentHasher::Plain(hasher) => hasher.update(bytes),
-            ContentHasher::Modulo(hasher) => hasher.update(bytes),
-        }
-    }
-
-    /// Compares with the hash of an address.
-    fn check(self, expected: &Hash) -> Result<(), Hash> {
-        let (actual, another) = match self {
-            ContentHasher::Plain(hasher) => (hasher.finish(), None),
-            ContentHasher::Modulo(hasher) => {
-                let [without, with] = hasher.finish();
-                (without, Some(with))
+            ImportError::Restore { source, .. } => {
+                matches!(source.kind, RestoreErrorKind::System { .. })
             }
-        };
-        match actual == *expected || another.as_ref() == Some(expected) {
-            true => Ok(()),
-            false => Err(actual),
+            ImportError::Leftover { .. } | ImportError::ReadBack { .. } => true,
+            ImportError::NarHash { .. }
+            | ImportError::NarSize { .. }
+            | ImportError::TooLong { .. }
+            | ImportError::FixedOutput { .. }
+            | ImportError::Archive { .. }
+            | ImportError::Export { .. }
+            | ImportError::OtherPath { .. }
+            | ImportError::Unsigned(_)
+            | ImportError::Signature { .. }
+            | ImportError::NotFlat(_) => false,
         }
-    }
-}
-
-/// A path whose archive is coming, straight into its final place. Dropping it unfinished removes
-/// what was restored.
-#[derive(Debug)]
-pub(super) struct Arrival {
-    path: PathBuf,
-    fixed: Option<(ContentAddress, ContentHasher)>,
-    restore: Restore,
-}
-
-impl Arrival {
-    /// Begins to restore `path` into `directory`, whose own path is `real_store_dir`. What an
-    /// earlier attempt left there is removed.
-    pub(super) fn begin(
-        directory: &File,
-        real_store_dir: &Path,
-        path: &StorePath,
-        fixed: Option<ContentAddress>,
-    ) -> Result<Self, ImportError> {
-        let hasher = |fixed: ContentAddress| {
-            let hasher = Hasher::new(fixed.hash.algorithm());
-            (fixed, ContentHasher::Plain(hasher))
-        };
-        Self::begin_hashing(directory, real_store_dir, path, fixed.map(hasher))
-    }
-
-    fn begin_hashing(
-        directory: &File,
-        real_store_dir: &Path,
-        store_path: &StorePath,
-        fixed: Option<(ContentAddress, ContentHasher)>,
-    ) -> Result<Self, ImportError> {
-        let path = real_store_dir.join(store_path.base_name());
-        remove_tree(&path).map_err(|source| ImportError::Leftover {
-            path: path.clone(),
-            source,
-        })?;
-        let options = RestoreOptions {
-            canonical: true,
-            durability: Durability::Process,
-            ..RestoreOptions::default()
-        };
-        let restore = Restore::new(directory, OsStr::new(store_path.base_name()), options)
-            .map_err(|source| ImportError::Restore {
-                path: path.clone(),
-                source,
-            })?;
-        Ok(Arrival {
-            path,
-            fixed,
-            restore,
-        })
-    }
-
-    /// Where the path is restored.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Takes the next bytes of the archive; says how many of them belong to it.
-    pub(super) fn write(&mut self, input: &[u8]) -> Result<Written, ImportError> {
-        let written = self
-            .restore
-            .write(input)
-            .map_err(|source| ImportError::Restore {
-                path: self.path.clone(),
-                source,
-            })?;
-        if let Some((fixed, hasher)) = &mut self.fixed
-            && fixed.method == ContentAddressMethod::Recursive
-        {
-            hasher.update(&input[..written.consumed]);
-        }
-        Ok(written)
-    }
-
-    /// Checks a fixed output's own hash, and keeps what was restored.
-    pub(super) fn finish(self) -> Result<(), ImportError> {
-        let Arrival {
-            path,
-            fixed,
-            restore,
-        } = self;
-        if let Some((fixed, hasher)) = fixed {
-            check_fixed(&path, &fixed, hasher)?;
-        }
-        restore
-            .finish()
-            .map_err(|source| ImportError::Restore { path, source })
     }
 }
 
 /// See the module's text. Dropping it unfinished removes what was restored.
 #[derive(Debug)]
 pub struct Import {
-    promised: ValidPathInfo,
-    arrival: Arrival,
-    digest: Digest,
+    path: PathBuf,
+    check: Check,
+    restore: Restore,
 }
 
 impl Import {
@@ -261,96 +163,98 @@ impl Import {
         promised: ValidPathInfo,
         fixed: Option<ContentAddress>,
     ) -> Result<Self, ImportError> {
-        let fixed = fixed.map(|fixed| {
-            let hasher = ContentHasher::new(fixed.hash.algorithm(), &promised);
-            (fixed, hasher)
-        });
-        let arrival = Arrival::begin_hashing(directory, real_store_dir, &promised.path, fixed)?;
+        let (path, restore) = begin_restore(directory, real_store_dir, &promised.path)?;
         Ok(Import {
-            promised,
-            arrival,
-            digest: Digest::new(),
+            check: Check::new(path.clone(), promised, fixed),
+            path,
+            restore,
         })
     }
 
-    /// Takes the next bytes of the archive; says how many of them belong to it.
+    /// Takes the next bytes of the archive; says how many of them belong to it. Nothing is written
+    /// of what lies behind the promised size.
     ///
     /// # Errors
-    /// When they are no archive, or the file system refuses.
+    /// When they are no archive or more than was promised, or the file system refuses.
     pub fn write(&mut self, input: &[u8]) -> Result<Written, ImportError> {
-        let written = self.arrival.write(input)?;
-        self.digest.observe(&input[..written.consumed]);
+        let input = &input[..input.len().min(self.check.room())];
+        let written = self
+            .restore
+            .write(input)
+            .map_err(|source| ImportError::Restore {
+                path: self.path.clone(),
+                source,
+            })?;
+        self.check.archive(&input[..written.consumed]);
+        if self.check.room() == 0 && !written.finished {
+            return Err(self.check.too_long());
+        }
         Ok(written)
     }
 
-    /// Checks size, hash and a fixed output's own hash, and keeps the output: it can be
+    /// Checks size, hash and a content-addressed path's own hash, and keeps the output: it can be
     /// registered now.
     ///
     /// # Errors
     /// When anything is not as promised; the output is removed.
     pub fn finish(self) -> Result<ValidPathInfo, ImportError> {
         let Import {
-            promised,
-            arrival,
-            digest,
+            path,
+            mut check,
+            restore,
         } = self;
-        let path = arrival.path().to_owned();
-        let fingerprint = digest.finish();
-        let actual = Hash::sha256(fingerprint.sha256);
-        if actual != promised.info.nar_hash.0 {
-            return Err(ImportError::NarHash {
-                path,
-                actual: actual.print(HashFormat::Base32),
-                promised: promised.info.nar_hash.0.print(HashFormat::Base32),
-            });
+        if check.is_flat() {
+            check.check_archive()?;
+            read_flat(&path, |bytes| check.content(bytes))?;
         }
-        if fingerprint.size != promised.info.nar_size {
-            return Err(ImportError::NarSize {
-                path,
-                actual: fingerprint.size,
-                promised: promised.info.nar_size,
-            });
+        let promised = check.finish()?;
+        match restore.finish() {
+            Ok(()) => Ok(promised),
+            Err(source) => Err(ImportError::Restore { path, source }),
         }
-        arrival.finish()?;
-        Ok(promised)
     }
 }
 
-fn check_fixed(
-    path: &PathBuf,
-    fixed: &ContentAddress,
-    hasher: ContentHasher,
-) -> Result<(), ImportError> {
-    let hasher = match fixed.method {
-        ContentAddressMethod::Recursive => hasher,
-        _ => hash_flat(path, hasher)?,
+/// Begins to restore `store_path` into `directory`, whose own path is `real_store_dir`, and says
+/// where. What an earlier attempt left there is removed.
+pub(super) fn begin_restore(
+    directory: &File,
+    real_store_dir: &Path,
+    store_path: &StorePath,
+) -> Result<(PathBuf, Restore), ImportError> {
+    let path = real_store_dir.join(store_path.base_name());
+    remove_tree(&path).map_err(|source| ImportError::Leftover {
+        path: path.clone(),
+        source,
+    })?;
+    let options = RestoreOptions {
+        canonical: true,
+        durability: Durability::Process,
+        ..RestoreOptions::default()
     };
-    hasher
-        .check(&fixed.hash)
-        .map_err(|actual| ImportError::FixedOutput {
-            path: path.clone(),
-            specified: fixed.hash.print(HashFormat::Sri),
-            actual: actual.print(HashFormat::Sri),
-        })
+    match Restore::new(directory, OsStr::new(store_path.base_name()), options) {
+        Ok(restore) => Ok((path, restore)),
+        Err(source) => Err(ImportError::Restore { path, source }),
+    }
 }
 
-/// Feeds the content of the file at `path` to `hasher`.
-fn hash_flat(path: &PathBuf, mut hasher: ContentHasher) -> Result<ContentHasher, ImportError> {
+/// Shows the content of the file at `path` to `take`.
+pub(super) fn read_flat(path: &Path, mut take: impl FnMut(&[u8])) -> Result<(), ImportError> {
     use std::os::unix::fs::PermissionsExt;
     let failed = |source| ImportError::ReadBack {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     };
     let metadata = path.symlink_metadata().map_err(failed)?;
     if !metadata.is_file() || metadata.permissions().mode() & 0o111 != 0 {
-        return Err(ImportError::NotFlat(path.clone()));
+        return Err(ImportError::NotFlat(path.to_owned()));
     }
     let mut file = File::open(path).map_err(failed)?;
     let mut buffer = vec![0; BUFFER];
     loop {
         match file.read(&mut buffer).map_err(failed)? {
-            0 => return Ok(hasher),
-            length => hasher.update(&buffer[..length]),
+            0 => return Ok(()),
+            length => take(&buffer[..length]),
         }
     }
 }
@@ -360,6 +264,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use nar::{Encoder, Event};
+    use store_path::{ContentAddressMethod, HashAlgorithm};
     use worker_protocol::{NarHash, PathInfo};
 
     use super::*;

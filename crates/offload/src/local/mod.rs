@@ -1,6 +1,7 @@
 //! The coordinator's own store: what is known of its paths, their files, and how outputs are
 //! brought in although the daemon that called us holds the locks on them.
 
+mod check;
 mod database;
 mod guix;
 mod hash_modulo;
@@ -10,6 +11,7 @@ mod nix;
 mod remove;
 mod signed;
 
+pub(crate) use check::Passing;
 pub use database::{Database, DatabaseError};
 pub use guix::{GuixDirectories, GuixStore};
 pub use import::{Import, ImportError};

@@ -9,7 +9,7 @@ use derivation::Derivation;
 use store_path::{ContentAddress, StoreDir, StorePath};
 use worker_protocol::{PathInfo, Realisation, ValidPathInfo};
 
-use super::import::Arrival;
+use super::import::begin_restore;
 use super::{Database, DatabaseError, Import, ImportError, StoreLocation};
 
 /// Largest `.drv` file that is read, in bytes; the largest seen in use are some tens of MiB.
@@ -109,6 +109,14 @@ impl NixStore {
             .ok_or_else(|| LocalError::NotValid(self.store_dir().print(path)))
     }
 
+    /// What is known of a path; `None` if it is not valid.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn known(&self, path: &StorePath) -> Result<Option<PathInfo>, LocalError> {
+        Ok(self.database.path_info(path)?)
+    }
+
     /// Those of `paths` that are valid.
     ///
     /// # Errors
@@ -125,13 +133,12 @@ impl NixStore {
         read_bounded(&self.real_path(path), MAX_DERIVATION)
     }
 
-    /// Begins to restore `path`, of which nothing was said beforehand.
-    pub(super) fn arrival(
+    /// Begins to restore `path`, of which nothing was said beforehand, and says where.
+    pub(super) fn begin_restore(
         &self,
         path: &StorePath,
-        fixed: Option<ContentAddress>,
-    ) -> Result<Arrival, ImportError> {
-        Arrival::begin(&self.directory, &self.location.real_store_dir, path, fixed)
+    ) -> Result<(PathBuf, nar::Restore), ImportError> {
+        begin_restore(&self.directory, &self.location.real_store_dir, path)
     }
 
     /// Begins to bring in a path that a machine has described. `fixed` is what its derivation

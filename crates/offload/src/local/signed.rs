@@ -1,13 +1,18 @@
 //! One output that a machine exports, on its way into a Guix store: restored straight into its
 //! final path while it is hashed, and removed again unless it is what was asked for and signed.
 
+use std::path::{Path, PathBuf};
+
 use guix_signature::{Acl, ItemHasher};
-use store_path::{Hash, StoreDir, StorePath};
+use nar::Restore;
+use store_path::{
+    ContentAddress, ContentAddressMethod, Hash, HashFormat, Hasher, StoreDir, StorePath,
+};
 use worker_protocol::export::Trailer;
 use worker_protocol::wire::Decoder;
 use worker_protocol::{Context, NarHash, PathInfo, ValidPathInfo, Value, Version};
 
-use super::import::Arrival;
+use super::import::read_flat;
 use super::{ImportError, remove_tree};
 
 /// Longest trailer behind an archive, in bytes: a path of 300 bytes for each reference.
@@ -16,8 +21,10 @@ const MAX_TRAILER: usize = 32 << 20;
 /// See the module's text. Dropping it unfinished removes what was restored.
 #[derive(Debug)]
 pub struct SignedImport {
-    arrival: Arrival,
+    restore: Restore,
+    place: PathBuf,
     path: StorePath,
+    fixed: Option<(ContentAddress, Hasher)>,
     context: Context,
     hasher: ItemHasher,
     size: u64,
@@ -31,7 +38,7 @@ pub struct SignedImport {
 pub struct Restored {
     /// What is known of it.
     pub info: ValidPathInfo,
-    place: Option<std::path::PathBuf>,
+    place: Option<PathBuf>,
 }
 
 impl Restored {
@@ -53,10 +60,18 @@ impl Drop for Restored {
 }
 
 impl SignedImport {
-    pub(super) fn new(arrival: Arrival, path: StorePath, store_dir: StoreDir) -> Self {
+    pub(super) fn new(
+        place: PathBuf,
+        restore: Restore,
+        path: StorePath,
+        fixed: Option<ContentAddress>,
+        store_dir: StoreDir,
+    ) -> Self {
         SignedImport {
-            arrival,
+            restore,
+            place,
             path,
+            fixed: fixed.map(|fixed| (fixed, Hasher::new(fixed.hash.algorithm()))),
             context: Context {
                 store_dir,
                 version: Version::GUIX_NEWEST,
@@ -73,9 +88,18 @@ impl SignedImport {
     /// When they are no archive, the trailer is too long, or the file system refuses.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), ImportError> {
         if self.trailer.is_none() {
-            let written = self.arrival.write(bytes)?;
+            let written = self.restore.write(bytes);
+            let written = written.map_err(|source| ImportError::Restore {
+                path: self.place.clone(),
+                source,
+            })?;
             let (archive, rest) = bytes.split_at(written.consumed);
             self.hasher.update(archive);
+            if let Some((fixed, hasher)) = &mut self.fixed
+                && fixed.method == ContentAddressMethod::Recursive
+            {
+                hasher.update(archive);
+            }
             self.size += archive.len() as u64;
             bytes = rest;
             if written.finished {
@@ -107,7 +131,7 @@ impl SignedImport {
             Ok(trailer) => trailer,
             Err(stop) => return Err(self.malformed(stop.to_string())),
         };
-        let place = self.arrival.path().to_owned();
+        let place = self.place.clone();
         if trailer.path != self.path {
             return Err(ImportError::OtherPath {
                 path: place,
@@ -126,7 +150,15 @@ impl SignedImport {
                 reason,
             });
         }
-        self.arrival.finish()?;
+        if let Some((fixed, hasher)) = self.fixed {
+            check_fixed(&place, &fixed, hasher)?;
+        }
+        if let Err(source) = self.restore.finish() {
+            return Err(ImportError::Restore {
+                path: place,
+                source,
+            });
+        }
         let info = PathInfo {
             deriver: trailer.deriver,
             nar_hash: NarHash(nar_hash),
@@ -148,8 +180,28 @@ impl SignedImport {
 
     fn malformed(&self, reason: String) -> ImportError {
         ImportError::Export {
-            path: self.arrival.path().to_owned(),
+            path: self.place.clone(),
             reason,
         }
+    }
+}
+
+/// Whether the content at `place` is what the derivation says.
+fn check_fixed(
+    place: &Path,
+    fixed: &ContentAddress,
+    mut hasher: Hasher,
+) -> Result<(), ImportError> {
+    if fixed.method != ContentAddressMethod::Recursive {
+        read_flat(place, |bytes| hasher.update(bytes))?;
+    }
+    let actual = hasher.finish();
+    match actual == fixed.hash {
+        true => Ok(()),
+        false => Err(ImportError::FixedOutput {
+            path: place.to_owned(),
+            specified: fixed.hash.print(HashFormat::Sri),
+            actual: actual.print(HashFormat::Sri),
+        }),
     }
 }

@@ -1,18 +1,23 @@
 //! Who calls, told by the arguments: a daemon gives numbers, a person gives words.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::demo;
+use offload::hook::GuixArguments;
+
 use crate::store::Store;
+use crate::{demo, guix};
 
 /// How the program was called.
 pub(crate) enum Call {
     /// By nix-daemon: one number, its verbosity.
     NixHook,
-    /// By guix-daemon: `SYSTEM MAX-SILENT-TIME PRINT-TRACE BUILD-TIMEOUT`.
-    GuixHook,
+    /// By guix-daemon: `offload SYSTEM MAX-SILENT-TIME PRINT-TRACE BUILD-TIMEOUT`.
+    GuixHook(GuixArguments),
+    /// By guix-daemon, for anything else that it has `guix` do: all of its arguments.
+    Guix(Vec<OsString>),
     /// As the program of a `builders` line: `--stdio`.
     Endpoint,
     /// By a person.
@@ -60,31 +65,41 @@ impl Command {
 impl Call {
     /// Reads the process's arguments. Ends the process where they are a person's and wrong.
     pub(crate) fn from_process() -> Self {
-        let arguments: Vec<String> = std::env::args_os()
-            .skip(1)
+        let given: Vec<OsString> = std::env::args_os().skip(1).collect();
+        let arguments: Vec<String> = given
+            .iter()
             .map(|argument| argument.to_string_lossy().into_owned())
             .collect();
-        Call::of_daemon(&arguments).unwrap_or_else(|| Call::Command(CommandLine::parse().command))
+        match Call::of_daemon(&arguments) {
+            Some(call) => call,
+            None if is_guixs(&arguments) && guix::stands_in() => Call::Guix(given),
+            None => Call::Command(CommandLine::parse().command),
+        }
     }
 
     fn of_daemon(arguments: &[String]) -> Option<Self> {
         let is_number = |text: &String| text.parse::<u64>().is_ok();
         match arguments {
             [verbosity] if is_number(verbosity) => Some(Call::NixHook),
-            [stdio] if stdio == "--stdio" => Some(Call::Endpoint),
-            [_, silence, trace, timeout]
-                if is_number(silence) && is_number(timeout) && is_boolean(trace) =>
-            {
-                Some(Call::GuixHook)
+            [offload, rest @ ..] if offload == "offload" => {
+                GuixArguments::parse(rest).map(Call::GuixHook)
             }
-            _ => None,
+            [stdio] if stdio == "--stdio" => Some(Call::Endpoint),
+            rest => GuixArguments::parse(rest).map(Call::GuixHook),
         }
     }
 }
 
-/// Guix's daemon writes `1` and `0` (1.2.0) or `true` and `false`.
-fn is_boolean(text: &str) -> bool {
-    matches!(text, "0" | "1" | "true" | "false")
+/// Whether the first argument is none of our own commands or options.
+fn is_guixs(arguments: &[String]) -> bool {
+    use clap::CommandFactory;
+    arguments.first().is_some_and(|first| {
+        let ours = CommandLine::command();
+        !first.starts_with('-')
+            && first != "offload"
+            && first != "help"
+            && ours.find_subcommand(first).is_none()
+    })
 }
 
 #[cfg(test)]
@@ -102,14 +117,42 @@ mod tests {
         assert!(matches!(of_daemon("--stdio"), Some(Call::Endpoint)));
         assert!(matches!(
             of_daemon("x86_64-linux 3600 0 0"),
-            Some(Call::GuixHook)
+            Some(Call::GuixHook(_))
         ));
         assert!(matches!(
-            of_daemon("x86_64-linux 3600 true 0"),
-            Some(Call::GuixHook)
+            of_daemon("offload x86_64-linux 3600 true 0"),
+            Some(Call::GuixHook(_))
         ));
-        for words in ["", "demo", "3 4", "demo --keep", "a b c d", "-1"] {
+        for words in [
+            "",
+            "demo",
+            "3 4",
+            "demo --keep",
+            "a b c d",
+            "-1",
+            "offload 3",
+            "offload a b",
+        ] {
             assert!(of_daemon(words).is_none(), "{words}");
+        }
+    }
+
+    #[test]
+    fn what_is_none_of_ours_is_guixs() {
+        let is_guixs = |line: &str| {
+            let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+            is_guixs(&words)
+        };
+        for line in [
+            "authenticate",
+            "gc --list-busy",
+            "perform-download a b",
+            "substitute --query",
+        ] {
+            assert!(is_guixs(line), "{line}");
+        }
+        for line in ["", "--help", "demo", "help", "offload x"] {
+            assert!(!is_guixs(line), "{line}");
         }
     }
 

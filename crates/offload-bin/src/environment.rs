@@ -4,9 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::{Uid, User, gethostname};
-use offload::hook::Surroundings;
+use offload::hook::{GuixSurroundings, Surroundings};
 use offload::link::{Identity, Timeouts};
-use offload::local::StoreDirectories;
+use offload::local::{GuixDirectories, StoreDirectories};
+use offload::machines::MachineList;
+use offload::machines::scheme::{GuixRepl, read_machine_file};
+
+use crate::guix;
 
 /// The variable that changes how long is waited for a machine: `NAME=SECONDS`, separated by commas.
 const BOUNDS: &str = "OFFLOAD_BOUNDS";
@@ -14,20 +18,65 @@ const BOUNDS: &str = "OFFLOAD_BOUNDS";
 /// Reads `NIX_STORE_DIR`, `NIX_STATE_DIR`, `OFFLOAD_BOUNDS`, and who runs this.
 pub(crate) fn surroundings() -> Surroundings {
     let defaults = StoreDirectories::default();
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     Surroundings {
         directories: StoreDirectories {
             store: variable("NIX_STORE_DIR").unwrap_or(defaults.store),
             state: variable("NIX_STATE_DIR").map_or(defaults.state, PathBuf::from),
         },
         identity: identity(),
-        timeouts: variable(BOUNDS).map_or_else(Timeouts::default, |text| {
-            bounds(&text).unwrap_or_else(|problem| {
-                eprintln!("offload: {BOUNDS} is left aside: {problem}");
-                Timeouts::default()
-            })
-        }),
+        timeouts: timeouts(),
     }
+}
+
+fn timeouts() -> Timeouts {
+    variable(BOUNDS).map_or_else(Timeouts::default, |text| {
+        bounds(&text).unwrap_or_else(|problem| {
+            eprintln!("offload: {BOUNDS} is left aside: {problem}");
+            Timeouts::default()
+        })
+    })
+}
+
+/// Reads what guix-daemon reads of the environment, and the machine list.
+pub(crate) async fn guix_surroundings() -> GuixSurroundings {
+    let defaults = GuixDirectories::default();
+    let directory = |name, default: PathBuf| variable(name).map_or(default, PathBuf::from);
+    let state = directory("GUIX_STATE_DIRECTORY", defaults.state);
+    let directories = GuixDirectories {
+        store: variable("NIX_STORE_DIR").unwrap_or(defaults.store),
+        database: directory("GUIX_DATABASE_DIRECTORY", state.join("db")),
+        state,
+        configuration: directory("GUIX_CONFIGURATION_DIRECTORY", defaults.configuration),
+    };
+    GuixSurroundings {
+        machines: guix_machines(&directories).await,
+        directories,
+        identity: identity(),
+        timeouts: timeouts(),
+    }
+}
+
+/// What `machines.scm` says; its programs see the home directory of the user database, as they do with stock.
+async fn guix_machines(directories: &GuixDirectories) -> MachineList {
+    let user = User::from_uid(Uid::effective()).ok().flatten();
+    let home = user.map(|user| user.dir);
+    let evaluator = guix::program().ok().map(|program| GuixRepl {
+        home: home.clone(),
+        cache: Some(directories.state.join("offload/machines")),
+        ..GuixRepl::new(program)
+    });
+    let look_up = |name: &str| match (name, &home) {
+        ("HOME", Some(home)) => home.to_str().map(str::to_owned),
+        _ => std::env::var(name).ok(),
+    };
+    let file = directories.configuration.join("machines.scm");
+    read_machine_file(&file, &look_up, evaluator.as_ref())
+        .await
+        .list
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Reads `connect=5,key-exchange=5,authentication=5,channel=5,keep-alive=2.5`, each in seconds;

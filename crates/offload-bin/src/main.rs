@@ -5,6 +5,9 @@
 mod arguments;
 mod demo;
 mod environment;
+mod guix;
+mod guix_hook;
+mod hook_process;
 mod nix_hook;
 mod store;
 
@@ -15,10 +18,8 @@ use arguments::Call;
 fn main() -> ExitCode {
     match Call::from_process() {
         Call::NixHook => nix_hook::run(),
-        Call::GuixHook => {
-            eprintln!("offload: guix-daemon's dialect is not spoken yet");
-            ExitCode::FAILURE
-        }
+        Call::GuixHook(arguments) => guix_hook::run(&arguments),
+        Call::Guix(arguments) => guix::run(&arguments),
         Call::Endpoint => store::Store::stdio().run(),
         Call::Command(command) => command.run(),
     }

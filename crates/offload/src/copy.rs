@@ -1,5 +1,7 @@
 //! Inputs out, outputs in. Memory is bounded whatever the sizes; hashes are checked on the way.
 
+pub(crate) mod guix;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -36,6 +36,14 @@ pub enum Failure {
         /// What it refers to.
         reference: String,
     },
+    /// A machine made another path of an input than the coordinator's.
+    #[error("the machine made {made} of the input {input}")]
+    OtherInput {
+        /// The input.
+        input: String,
+        /// The machine's path.
+        made: String,
+    },
     /// A floating output does not lie where its content address says.
     #[error("output {output} does not follow from its content address, {address}")]
     Address {
@@ -91,6 +99,9 @@ pub enum RemoteFailure {
     /// The conversation broke.
     #[error("failed to {0}")]
     Protocol(worker_protocol::Error),
+    /// What a command on the machine said when it ended.
+    #[error("{0}")]
+    Command(String),
     /// The daemon is there, and says anything but what it was asked.
     #[error("more than {} MiB of messages, and no answer", .0 >> 20)]
     Talkative(u64),
@@ -136,6 +147,7 @@ impl Failure {
             | Failure::Remote { .. }
             | Failure::Import(_)
             | Failure::Reference { .. }
+            | Failure::OtherInput { .. }
             | Failure::Address { .. }
             | Failure::Realisation { .. }
             | Failure::MissingOutput(_) => Consequence::TryAnother,

@@ -7,7 +7,9 @@ use std::time::Duration;
 use data_encoding::BASE64;
 use store_path::StoreDir;
 use tokio::time::Instant;
+use worker_protocol::Dialect;
 
+use crate::build::LOW_DISK;
 use crate::failure::Failure;
 use crate::health::{self, Health};
 use crate::link::{Destination, Identity, LinkError, SshSettings, SshTarget, Timeouts};
@@ -22,6 +24,9 @@ use crate::slots::{Slot, SlotDirectory, SlotError};
 /// lives on and is asked every few seconds, so the answer must not be for ever.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
 
+/// How long an overloaded machine is left alone: a load is a mean of a minute.
+const OVERLOADED_FOR: Duration = Duration::from_secs(4);
+
 /// Pause between two looks for a free slot, of the one whose turn it is.
 const SLOT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -32,14 +37,20 @@ enum Trouble {
     Unreachable { until: Instant },
     /// It failed in the middle of a build, and this process only serves that one.
     Failed,
+    /// It has enough to do already; worth another look from this moment on.
+    Overloaded { until: Instant },
 }
 
 impl Trouble {
     /// Why it is not tried now, if it is not.
-    fn excludes(self, now: Instant) -> Option<&'static str> {
+    fn excludes(self, now: Instant) -> Option<State> {
+        let failed = |reason: &str| State::Failed(reason.to_owned());
         match self {
-            Trouble::Unreachable { until } => (now < until).then_some("cannot be reached"),
-            Trouble::Failed => Some("has just failed"),
+            Trouble::Unreachable { until } => (now < until).then(|| failed("cannot be reached")),
+            Trouble::Failed => Some(failed("has just failed")),
+            Trouble::Overloaded { until } => {
+                (now < until).then(|| State::Overloaded("is overloaded".to_owned()))
+            }
         }
     }
 }
@@ -59,6 +70,7 @@ pub struct Fleet {
     settings: OnceCell<SshSettings>,
     timeouts: Timeouts,
     store_dir: StoreDir,
+    dialect: Dialect,
 }
 
 /// A machine that is ours for one build: its slot is held until this is dropped.
@@ -79,6 +91,12 @@ impl Lease {
     #[must_use]
     pub fn slot(&self) -> Option<u32> {
         self.slot.as_ref().map(Slot::index)
+    }
+
+    /// The file whose lock is the slot that is held.
+    #[must_use]
+    pub fn slot_path(&self) -> Option<&Path> {
+        self.slot.as_ref().map(Slot::path)
     }
 
     /// Gives the slot to whoever waits for it: nothing more is built here.
@@ -146,6 +164,17 @@ impl Fleet {
             settings: OnceCell::new(),
             timeouts,
             store_dir,
+            dialect: Dialect::Nix,
+        }
+    }
+
+    /// The same machines with guix-daemons, which are asked how they are doing before they get a
+    /// build.
+    #[must_use]
+    pub fn of_guix(self) -> Self {
+        Fleet {
+            dialect: Dialect::Guix,
+            ..self
         }
     }
 
@@ -184,7 +213,9 @@ impl Fleet {
             let store_dir = self.store_dir.clone();
             let connected = match target {
                 Ok(target) => {
-                    Remote::connect(machine, &target, store_dir, &known, &foresee(), log).await
+                    let (question, dialect) = (foresee(), self.dialect);
+                    Remote::connect(machine, &target, store_dir, dialect, &known, &question, log)
+                        .await
                 }
                 Err(error) => Err(Failure::Link(error)),
             };
@@ -192,6 +223,11 @@ impl Fleet {
                 Ok(remote) => {
                     let (way, protocol) = (remote.way(), remote.protocol());
                     self.health.reached(machine, way, protocol);
+                    if self.is_overloaded(index, &remote, log).await {
+                        remote.close().await;
+                        continue;
+                    }
+                    let machine = &self.machines[index];
                     return Ok(Answer::Leased(Box::new(Lease {
                         machine: machine.clone(),
                         remote,
@@ -210,6 +246,36 @@ impl Fleet {
                 }
             }
         }
+    }
+
+    /// Whether a machine with a guix-daemon has enough to do already, or too little disk. What it
+    /// does not tell is no reason to pass it over.
+    async fn is_overloaded(&mut self, index: usize, remote: &Remote, log: &mut Log) -> bool {
+        if self.dialect != Dialect::Guix {
+            return false;
+        }
+        let machine = &self.machines[index];
+        let Some(condition) = remote.condition().await else {
+            return false;
+        };
+        let name = &machine.name;
+        if let Some(load) = condition.load {
+            let message = format!("normalized load on machine '{name}' is {load:.2}");
+            log.daemon.message(Level::Info, &message);
+        }
+        let load = condition.load.zip(machine.overload_threshold);
+        let is_loaded = load.is_some_and(|(load, threshold)| load >= threshold);
+        let is_full = condition.free_disk.is_some_and(|free| free < LOW_DISK);
+        if is_full {
+            let least = LOW_DISK >> 20;
+            let message = format!("offload: {name} has less than {least} MiB of disk left");
+            log.daemon.message(Level::Warning, &message);
+        }
+        if is_loaded || is_full {
+            let until = Instant::now() + OVERLOADED_FOR;
+            self.troubles[index] = Some(Trouble::Overloaded { until });
+        }
+        is_loaded || is_full
     }
 
     /// Gives a machine back that got into trouble; it is not tried again by this process.
@@ -266,7 +332,7 @@ impl Fleet {
     /// one question.
     fn states(&self, asked: Instant) -> Vec<State> {
         let state = |trouble: &Option<Trouble>| match trouble.and_then(|t| t.excludes(asked)) {
-            Some(reason) => State::Failed(reason.to_owned()),
+            Some(state) => state,
             None => State::Used(0),
         };
         self.troubles.iter().map(state).collect()
@@ -288,7 +354,11 @@ impl Fleet {
         }
         let ranking = schedule::rank(&self.machines, &states, demand);
         let best = ranking.candidates.first();
-        if let Some((index, slot)) = best.and_then(|&index| Some((index, free[index].take()?))) {
+        let best = best.and_then(|&index| Some((index, free[index].take()?)));
+        drop(free);
+        if let Some((index, slot)) = best
+            && slot.is_held()?
+        {
             let reason = reason(
                 &self.machines[index],
                 &states[index],
@@ -354,7 +424,7 @@ impl From<&Machine> for Destination {
 fn reason(machine: &Machine, state: &State, candidates: usize) -> String {
     let used = match state {
         State::Used(used) => *used,
-        State::Failed(_) => 0,
+        State::Failed(_) | State::Overloaded(_) => 0,
     };
     let choice = match candidates {
         1 => "the only machine that would do".to_owned(),
@@ -372,8 +442,9 @@ mod tests {
         let now = Instant::now();
         let until = now + UNREACHABLE_FOR;
         let unreachable = Trouble::Unreachable { until };
-        assert_eq!(unreachable.excludes(now), Some("cannot be reached"));
+        let failed = |reason: &str| Some(State::Failed(reason.to_owned()));
+        assert_eq!(unreachable.excludes(now), failed("cannot be reached"));
         assert_eq!(unreachable.excludes(until), None);
-        assert_eq!(Trouble::Failed.excludes(until), Some("has just failed"));
+        assert_eq!(Trouble::Failed.excludes(until), failed("has just failed"));
     }
 }

@@ -25,6 +25,8 @@ pub enum State {
     Used(u32),
     /// Found to be in trouble a moment ago; the text is for people.
     Failed(String),
+    /// Found to have enough to do already a moment ago; the text is for people.
+    Overloaded(String),
 }
 
 /// Why a machine does not get the build.
@@ -46,13 +48,19 @@ pub enum Reason {
     },
     /// It was found to be in trouble.
     Failed(String),
+    /// It was found to have enough to do already.
+    Overloaded(String),
 }
 
 impl Reason {
     /// Whether the machine would do if only it were free: the build may be asked for again later.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Reason::Full { max_jobs } if *max_jobs > 0)
+        match self {
+            Reason::Full { max_jobs } => *max_jobs > 0,
+            Reason::Overloaded(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -66,7 +74,7 @@ impl fmt::Display for Reason {
             }
             Reason::Full { max_jobs: 0 } => write!(f, "is disabled, its number of builds is 0"),
             Reason::Full { max_jobs } => write!(f, "is full, {max_jobs} of {max_jobs} slots taken"),
-            Reason::Failed(reason) => f.write_str(reason),
+            Reason::Failed(reason) | Reason::Overloaded(reason) => f.write_str(reason),
         }
     }
 }
@@ -131,6 +139,7 @@ fn judge(machine: &Machine, state: &State, demand: &Demand) -> Result<u32, Reaso
     }
     match state {
         State::Failed(reason) => Err(Reason::Failed(reason.clone())),
+        State::Overloaded(reason) => Err(Reason::Overloaded(reason.clone())),
         State::Used(used) if *used >= machine.max_jobs => Err(Reason::Full {
             max_jobs: machine.max_jobs,
         }),

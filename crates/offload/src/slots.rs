@@ -3,12 +3,17 @@
 //! The files and their names are stock Nix's (`STATE/current-load/URI-N`, with `/` as `_`, and
 //! `main-lock`), so that stock's hook and ours side by side never exceed a machine's jobs. A lock
 //! is released when its holder ends, however it ends; the files are never unlinked.
+//!
+//! Guix's are `STATE/offload/NAME:PORT/N`, and locked in the manner of POSIX: such locks belong to
+//! the process, and closing any descriptor of a file gives up the process's lock on it.
 
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::io::Errno;
 use tokio::time::Instant;
 
 use crate::machines::Machine;
@@ -16,6 +21,8 @@ use crate::machines::Machine;
 /// How long the choice lock is waited for. It is held for the length of a choice only, by stock
 /// too, so that a longer wait means that its holder hangs.
 const CHOICE_WAIT: Duration = Duration::from_secs(30);
+/// The port of SSH.
+const SSH_PORT: u16 = 22;
 /// Pause between two tries for the choice lock.
 const CHOICE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -23,6 +30,16 @@ const CHOICE_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone)]
 pub struct SlotDirectory {
     path: PathBuf,
+    manner: Manner,
+}
+
+/// Whose files and locks they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// `URI-N`, locked by flock.
+    Nix,
+    /// `NAME:PORT/N`, locked by fcntl.
+    Guix,
 }
 
 /// While it lives, no other hook chooses a machine. Released by drop.
@@ -34,7 +51,9 @@ pub struct ChoiceLock {
 /// One of a machine's slots. Released by drop, or when the process ends.
 #[derive(Debug)]
 pub struct Slot {
-    _file: File,
+    file: File,
+    path: PathBuf,
+    manner: Manner,
     index: u32,
 }
 
@@ -43,6 +62,24 @@ impl Slot {
     #[must_use]
     pub fn index(&self) -> u32 {
         self.index
+    }
+
+    /// The file that is locked.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes sure that it is still held after other slots were dropped, which may have been the
+    /// same file: a machine list can name a machine twice. Whether it is.
+    ///
+    /// # Errors
+    /// When the lock cannot be tried.
+    pub fn is_held(&self) -> Result<bool, SlotError> {
+        match self.manner {
+            Manner::Nix => Ok(true),
+            Manner::Guix => try_lock(&self.file, &self.path, self.manner),
+        }
     }
 }
 
@@ -77,12 +114,20 @@ impl SlotDirectory {
     /// # Errors
     /// When it cannot be created.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, SlotError> {
-        let path = path.into();
-        std::fs::create_dir_all(&path).map_err(|source| SlotError::Io {
-            path: path.clone(),
-            source,
-        })?;
-        Ok(SlotDirectory { path })
+        Self::create(path.into(), Manner::Nix)
+    }
+
+    /// Uses `path` as Guix does (`/var/guix/offload`), creating it where it is missing.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn open_guix(path: impl Into<PathBuf>) -> Result<Self, SlotError> {
+        Self::create(path.into(), Manner::Guix)
+    }
+
+    fn create(path: PathBuf, manner: Manner) -> Result<Self, SlotError> {
+        create_directory(&path)?;
+        Ok(SlotDirectory { path, manner })
     }
 
     /// Waits for the choice lock, half a minute at most.
@@ -93,7 +138,7 @@ impl SlotDirectory {
         let path = self.path.join("main-lock");
         let file = open_lock(&path)?;
         let deadline = Instant::now() + CHOICE_WAIT;
-        while !try_lock(&file, &path)? {
+        while !try_lock(&file, &path, Manner::Nix)? {
             if Instant::now() >= deadline {
                 return Err(SlotError::ChoiceHeld(path));
             }
@@ -112,17 +157,43 @@ impl SlotDirectory {
     pub fn occupancy(&self, machine: &Machine, _lock: &ChoiceLock) -> Result<Occupancy, SlotError> {
         let mut used = 0;
         let mut free = None;
+        let manner = self.manner;
         for index in 0..machine.max_jobs {
-            let path = self.path.join(slot_name(machine.uri.as_str(), index));
+            let path = self.slot_path(machine, index)?;
             let file = open_lock(&path)?;
-            if !try_lock(&file, &path)? {
+            if !try_lock(&file, &path, manner)? {
                 used += 1;
             } else if free.is_none() {
-                free = Some(Slot { _file: file, index });
+                free = Some(Slot {
+                    file,
+                    path,
+                    manner,
+                    index,
+                });
             }
         }
         Ok(Occupancy { used, free })
     }
+
+    fn slot_path(&self, machine: &Machine, index: u32) -> Result<PathBuf, SlotError> {
+        match self.manner {
+            Manner::Nix => Ok(self.path.join(slot_name(machine.uri.as_str(), index))),
+            Manner::Guix => {
+                let port = machine.uri.port().unwrap_or(SSH_PORT);
+                let name = machine.name.replace('/', "_");
+                let directory = self.path.join(format!("{name}:{port}"));
+                create_directory(&directory)?;
+                Ok(directory.join(index.to_string()))
+            }
+        }
+    }
+}
+
+fn create_directory(path: &Path) -> Result<(), SlotError> {
+    std::fs::create_dir_all(path).map_err(|source| SlotError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// `ssh-ng://root@farm1`, 3 -> `ssh-ng:__root@farm1-3`.
@@ -143,14 +214,22 @@ fn open_lock(path: &Path) -> Result<File, SlotError> {
         })
 }
 
-fn try_lock(file: &File, path: &Path) -> Result<bool, SlotError> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(source)) => Err(SlotError::Io {
-            path: path.to_owned(),
-            source,
-        }),
+fn try_lock(file: &File, path: &Path, manner: Manner) -> Result<bool, SlotError> {
+    let failed = |source| SlotError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    match manner {
+        Manner::Nix => match file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        },
+        Manner::Guix => match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
+            Err(errno) => Err(failed(errno.into())),
+        },
     }
 }
 
@@ -200,6 +279,39 @@ mod tests {
                 "ssh-ng:__root@farm1-1"
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn guix_has_a_directory_per_machine_which_a_list_may_name_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let slots = SlotDirectory::open_guix(folder.path()).unwrap();
+        let mut machines = read_builders("ssh://a:2200 - - 2; ssh://a:2200 - - 2", "x").machines;
+        for machine in &mut machines {
+            machine.name = "a".to_owned();
+        }
+        let choice = slots.lock_choice().await.unwrap();
+        // This process's own locks are no obstacle to it: both get the first slot.
+        let mut taken = machines
+            .iter()
+            .map(|machine| slots.occupancy(machine, &choice).unwrap().free.unwrap());
+        let (first, second) = (taken.next().unwrap(), taken.next().unwrap());
+        assert_eq!(first.path(), folder.path().join("a:2200/0"));
+        assert_eq!(second.path(), first.path());
+        drop(second);
+        assert!(!locked_for_others(first.path()), "closing has given it up");
+        assert!(first.is_held().unwrap());
+        assert!(locked_for_others(first.path()));
+    }
+
+    /// What other processes see: the kernel's table of locks.
+    fn locked_for_others(path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let inode = path.metadata().unwrap().ino();
+        let table = std::fs::read_to_string("/proc/locks").unwrap();
+        let ours = format!(":{inode} ");
+        table
+            .lines()
+            .any(|line| line.contains("POSIX") && line.contains(&ours))
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    CpuTime, Error, Output, Process,
+    CpuTime, Error, Output, Process, StoreKind,
     control_group::ControlGroup,
     error::While,
     output::{run, tail},
@@ -57,6 +57,7 @@ pub struct Host {
     namespace: PathBuf,
     control_group: Result<ControlGroup, String>,
     services: Vec<(String, u32)>,
+    kind: StoreKind,
 }
 
 impl Host {
@@ -283,7 +284,7 @@ impl Host {
         let mut own = vec![0; 4096];
         let read = self.log.read_at(&mut own, 0).unwrap_or(0);
         let mut text = titled(&self.name, "start", &String::from_utf8_lossy(&own[..read]));
-        for service in ["nix-daemon", "sshd"] {
+        for service in [self.kind.daemon(), "sshd"] {
             let log = self.outside(format!("/var/log/{service}.log"));
             text += &titled(
                 &self.name,

@@ -1,8 +1,8 @@
 //! Real store daemons and a real sshd on one machine, each host in namespaces of its own, for tests and benchmarks.
 //!
 //! A [`Pair`] is one coordinator and one or more builders. Each [`Host`] has its own mount, pid and uts namespace and a
-//! root assembled from bind mounts: `/usr` is a [`Distribution`]'s, read-only; `/etc`, `/nix`, `/root`, `/run`, `/tmp`
-//! and `/var` are its own and start out empty but for what the host needs. The hosts of a pair share one network
+//! root assembled from bind mounts: `/usr` is a [`Distribution`]'s, read-only; `/etc`, `/gnu`, `/nix`, `/root`, `/run`,
+//! `/tmp` and `/var` are its own and start out empty but for what the host needs. The hosts of a pair share one network
 //! namespace that only they see: the first builder's sshd listens on 127.0.0.1:22 there, the next one's on 127.0.0.2:22,
 //! and any number of pairs run beside each other. No systemd, no container engine, no network, no package collection.
 //!
@@ -24,6 +24,7 @@ mod control_group;
 mod copy_of_root;
 mod distribution;
 mod error;
+mod guix;
 mod host;
 mod keys;
 mod link;
@@ -40,10 +41,11 @@ pub use control_group::CpuTime;
 pub use copy_of_root::{CopyOfRoot, ROOTS_VARIABLE, roots_with};
 pub use distribution::Distribution;
 pub use error::Error;
+pub use guix::GuixMachine;
 pub use host::{COMMAND_LIMIT, Host};
 pub use link::{Direction, Link};
 pub use machine_line::MachineLine;
-pub use options::{HostOptions, Mount, PairOptions, StoreDaemon};
+pub use options::{HostOptions, Mount, PairOptions, StoreDaemon, StoreKind};
 pub use output::Output;
 pub use pair::Pair;
 pub use process::Process;

@@ -31,8 +31,12 @@ pub struct HostOptions {
     pub distribution: Distribution,
     /// Lines for the end of its `/etc/nix/nix.conf`.
     pub nix_conf: Vec<String>,
-    /// Arguments for its nix-daemon.
+    /// Which store daemon it has.
+    pub kind: StoreKind,
+    /// Arguments for its store daemon.
     pub daemon_arguments: Vec<String>,
+    /// `NAME=VALUE` for its store daemon's environment.
+    pub daemon_environment: Vec<String>,
     /// Lines for the end of its `/etc/ssh/sshd_config`.
     pub sshd_config: Vec<String>,
     /// Files and folders of the machine that it sees, too, such as the program under test.
@@ -60,7 +64,35 @@ impl Mount {
     }
 }
 
-/// What becomes of a host's nix-daemon.
+/// Which store daemon a host has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StoreKind {
+    /// nix-daemon.
+    #[default]
+    Nix,
+    /// guix-daemon, which substitutes nothing and builds without a chroot.
+    Guix,
+}
+
+impl StoreKind {
+    /// The name of the daemon's program.
+    pub fn daemon(self) -> &'static str {
+        match self {
+            Self::Nix => "nix-daemon",
+            Self::Guix => "guix-daemon",
+        }
+    }
+
+    /// Where the daemon listens.
+    pub fn socket(self) -> &'static str {
+        match self {
+            Self::Nix => "/nix/var/nix/daemon-socket/socket",
+            Self::Guix => "/var/guix/daemon-socket/socket",
+        }
+    }
+}
+
+/// What becomes of a host's store daemon.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StoreDaemon {
     /// It runs.

@@ -11,10 +11,12 @@ use std::{
 use crate::{Error, HostOptions, StoreDaemon, error::While};
 
 /// The folders that are the host's own, and their modes.
-const FOLDERS: [(&str, u32); 17] = [
+const FOLDERS: [(&str, u32); 20] = [
     ("dev", 0o755),
+    ("etc/guix", 0o755),
     ("etc/nix", 0o755),
     ("etc/ssh", 0o755),
+    ("gnu/store", 0o1775),
     ("home", 0o755),
     ("nix", 0o755),
     ("opt", 0o755),
@@ -25,8 +27,9 @@ const FOLDERS: [(&str, u32); 17] = [
     ("tmp", 0o1777),
     ("var/cache", 0o755),
     ("var/empty", 0o755),
+    ("var/guix", 0o755),
     ("var/lib", 0o755),
-    ("var/log", 0o755),
+    ("var/log/guix", 0o755),
     ("var/tmp", 0o1777),
     ("srv", 0o755),
 ];
@@ -71,8 +74,12 @@ pub(crate) fn lay_out(
     )?;
     write("etc/nix/nix.conf", lines(NIX_CONF, &options.nix_conf))?;
     write(
-        "run/nix-daemon.arguments",
+        "run/store-daemon.arguments",
         lines("", &options.daemon_arguments),
+    )?;
+    write(
+        "run/store-daemon.environment",
+        lines("", &options.daemon_environment),
     )?;
     let mut services = Vec::new();
     if let Some(address) = sshd {
@@ -84,7 +91,7 @@ pub(crate) fn lay_out(
         services.push("sshd");
     }
     if options.store == StoreDaemon::Running {
-        services.push("nix-daemon");
+        services.push(options.kind.daemon());
     }
     write("run/services", services.join(" ") + "\n")?;
     write("run/start", include_str!("start.sh").into())

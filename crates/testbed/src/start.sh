@@ -4,10 +4,12 @@ umount -l /.old
 rmdir /.old
 cd /
 environment=(HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8)
-mapfile -t arguments </run/nix-daemon.arguments
+mapfile -t arguments </run/store-daemon.arguments
+mapfile -t more </run/store-daemon.environment
 for service in $(</run/services); do
     case $service in
-        nix-daemon) command=(nix-daemon "${arguments[@]}") ;;
+        nix-daemon) command=("${more[@]}" nix-daemon "${arguments[@]}") ;;
+        guix-daemon) command=("${more[@]}" guix-daemon --disable-chroot --no-substitutes "${arguments[@]}") ;;
         sshd) command=(/usr/sbin/sshd -D -e) ;;
     esac
     env -i "${environment[@]}" "${command[@]}" </dev/null >"/var/log/$service.log" 2>&1 &

@@ -1,6 +1,7 @@
 //! One build from its inputs to its registered outputs.
 
 mod by_path;
+mod guix;
 mod outputs;
 
 use std::collections::BTreeSet;
@@ -8,6 +9,8 @@ use std::collections::BTreeSet;
 use store_path::StorePath;
 use worker_protocol::{BuildResult, ValidPathInfo};
 
+pub(crate) use self::guix::LOW_DISK;
+pub use self::guix::build_guix;
 pub(crate) use self::outputs::{Requests, expected, promise};
 use crate::copy;
 use crate::failure::{Consequence, Failure, RemoteFailure};

@@ -1,9 +1,15 @@
-//! The daemon's conversation with its build hook: [`nix`] without I/O, and [`serve`], which holds
-//! it from the first setting to the exit code.
+//! The daemon's conversation with its build hook: [`nix`] and [`guix`] without I/O, [`serve`] and
+//! [`serve_guix`], which hold it from the first word to the exit code, and what is the same for
+//! both once a build is accepted.
 
+mod accepted;
+pub mod guix;
 pub mod nix;
 mod serve;
+mod serve_guix;
 mod settings;
 
-pub use serve::{ExitCode, Surroundings, serve};
+pub use accepted::ExitCode;
+pub use serve::{Surroundings, serve};
+pub use serve_guix::{GuixArguments, GuixSurroundings, serve_guix};
 pub use settings::{Settings, SettingsError};

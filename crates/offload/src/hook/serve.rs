@@ -6,11 +6,9 @@ use derivation::Derivation;
 use store_path::StorePath;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::accepted::{ExitCode, run};
 use super::nix::{self, Conversation, Event, Inputs, Offer};
 use super::{Settings, SettingsError};
-use crate::build::{Built, build};
-use crate::failover::{GivenUp, with_failover};
-use crate::failure::Consequence;
 use crate::fleet::{Answer, Fleet, Lease, Patience, Refusals};
 use crate::job::{BuildOptions, Job, JobError, parse_derivation, parse_path};
 use crate::link::{Identity, Timeouts};
@@ -20,19 +18,6 @@ use crate::machines::read_builders;
 use crate::remote::{Question, Remote};
 use crate::schedule::Demand;
 use crate::slots::{SlotDirectory, SlotError};
-
-/// How a hook ends. The numbers are those that Nix's daemon knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExitCode {
-    /// 0: the build's outputs are registered, or the daemon hung up without a build.
-    Done = 0,
-    /// 1: no machine could do it, or the coordinator is in trouble; the daemon may try again.
-    Failed = 1,
-    /// 100: the build itself failed.
-    Permanent = 100,
-    /// 101: the build took too long.
-    TimedOut = 101,
-}
 
 /// What the hook takes from around it, so that nothing here reads the environment.
 #[derive(Debug, Clone)]
@@ -169,7 +154,20 @@ async fn converse<R: AsyncRead + Unpin>(
             derivation,
         } = build;
         let job = job(&store, path, derivation, inputs, options)?;
-        return Ok(run(lease, &mut fleet, &mut store, &offer, &job, log).await);
+        let work = async |remote: &mut Remote, log: &mut Log| {
+            crate::build::build(remote, &mut store, &job, log).await
+        };
+        let demand = demand(&offer);
+        return Ok(run(
+            lease,
+            &mut fleet,
+            &demand,
+            &job,
+            &offer.derivation,
+            log,
+            work,
+        )
+        .await);
     }
     Ok(ExitCode::Done)
 }
@@ -317,60 +315,4 @@ fn job(
         .collect::<Result<_, _>>()?;
     let job = Job::new(store_dir, path, derivation, inputs, &wanted, options)?;
     Ok(job)
-}
-
-/// Builds, and says how that ended.
-async fn run(
-    lease: Box<Lease>,
-    fleet: &mut Fleet,
-    store: &mut NixStore,
-    offer: &Offer,
-    job: &Job,
-    log: &mut Log,
-) -> ExitCode {
-    let derivation = &offer.derivation;
-    let work = async |remote: &mut Remote, log: &mut Log| build(remote, store, job, log).await;
-    let demand = demand(offer);
-    match with_failover(lease, fleet, &demand, job, derivation, log, work).await {
-        Ok((lease, built)) => {
-            report(&lease, offer, &built, log);
-            lease.remote.close().await;
-            ExitCode::Done
-        }
-        Err(GivenUp {
-            no_other: Some(why),
-            ..
-        }) => {
-            let message = format!("no other machine builds {derivation}: {why}");
-            log.daemon.message(Level::Error, &message);
-            ExitCode::Failed
-        }
-        Err(GivenUp { uri, failure, .. }) => {
-            let message = format!("build of {derivation} on {uri} failed: {failure}");
-            log.daemon.message(Level::Error, &message);
-            exit_code(failure.consequence())
-        }
-    }
-}
-
-fn exit_code(consequence: Consequence) -> ExitCode {
-    match consequence {
-        Consequence::Permanent => ExitCode::Permanent,
-        Consequence::TimedOut => ExitCode::TimedOut,
-        Consequence::TryAnother | Consequence::GiveUp => ExitCode::Failed,
-    }
-}
-
-fn report(lease: &Lease, offer: &Offer, built: &Built, log: &mut Log) {
-    let traffic = lease.remote.traffic();
-    let message = format!(
-        "offload: built {} on {}: {} inputs sent, {} outputs received, {} bytes out, {} bytes in",
-        offer.derivation,
-        lease.machine.uri,
-        built.sent_inputs,
-        built.outputs.len(),
-        traffic.sent(),
-        traffic.received(),
-    );
-    log.daemon.message(Level::Talkative, &message);
 }

@@ -2,6 +2,9 @@
 //!
 //! Direct access, because every way through a daemon waits for the output locks that the daemon
 //! which called us holds. Schema version 10 is what nix 2.3.7, 2.8.0, 2.26.3 and 2.34.8 all have.
+//!
+//! Guix's database is an older one of the same kind, schema version 7 in guix 1.2.0 and 1.5.0: it
+//! lacks the last three columns of ValidPaths. It is only read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,8 +14,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use store_path::{ContentAddress, Hash, HashFormat, StoreDir, StorePath};
 use worker_protocol::{NarHash, PathInfo, Realisation, ValidPathInfo, wire::Text};
 
-/// The schema version that this file knows, as it stands in `STATE/db/schema`.
+/// The schema version of Nix's that this file knows, as it stands in `STATE/db/schema`.
 const SCHEMA: &str = "10";
+/// That of Guix's.
+const GUIX_SCHEMA: &str = "7";
 /// How long another writer is waited for.
 const BUSY: Duration = Duration::from_secs(60);
 
@@ -30,10 +35,12 @@ pub enum DatabaseError {
         source: rusqlite::Error,
     },
     /// The schema's version is not one that is known.
-    #[error("database schema is version {found:?} and only {SCHEMA} is known: {}", path.display())]
+    #[error("database schema is version {found:?} and only {known} is known: {}", path.display())]
     Schema {
         /// The file that says so.
         path: PathBuf,
+        /// What is known.
+        known: &'static str,
         /// What it says; empty if it cannot be read.
         found: String,
     },
@@ -65,6 +72,8 @@ pub struct Database {
     connection: Connection,
     path: PathBuf,
     store_dir: StoreDir,
+    /// The select list of [`Database::read_row`].
+    columns: &'static str,
 }
 
 impl Database {
@@ -73,16 +82,32 @@ impl Database {
     /// # Errors
     /// When it is missing, or of another version.
     pub fn open(state_dir: &Path, store_dir: StoreDir) -> Result<Self, DatabaseError> {
-        let schema = state_dir.join("db/schema");
-        let found = std::fs::read_to_string(&schema).unwrap_or_default();
-        if found.trim() != SCHEMA {
-            return Err(DatabaseError::Schema {
-                path: schema,
-                found: found.trim().to_owned(),
-            });
-        }
-        let path = state_dir.join("db/db.sqlite");
+        let directory = state_dir.join("db");
+        check_schema(&directory, SCHEMA)?;
+        let path = directory.join("db.sqlite");
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let columns = "id, hash, registrationTime, deriver, narSize, ultimate, sigs, ca";
+        Self::connect(path, flags, columns, store_dir)
+    }
+
+    /// Opens Guix's database in `directory` (`/var/guix/db`) for reading.
+    ///
+    /// # Errors
+    /// When it is missing, or of another version.
+    pub fn open_guix(directory: &Path, store_dir: StoreDir) -> Result<Self, DatabaseError> {
+        check_schema(directory, GUIX_SCHEMA)?;
+        let path = directory.join("db.sqlite");
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let columns = "id, hash, registrationTime, deriver, narSize, NULL, NULL, NULL";
+        Self::connect(path, flags, columns, store_dir)
+    }
+
+    fn connect(
+        path: PathBuf,
+        flags: OpenFlags,
+        columns: &'static str,
+        store_dir: StoreDir,
+    ) -> Result<Self, DatabaseError> {
         let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
             connection.busy_timeout(BUSY)?;
             // As Nix sets it up: in WAL mode this loses no transaction but to a power cut.
@@ -95,6 +120,7 @@ impl Database {
                 connection,
                 path,
                 store_dir,
+                columns,
             }),
             Err(source) => Err(DatabaseError::Sqlite {
                 action: "open the database",
@@ -150,11 +176,10 @@ impl Database {
     }
 
     fn read_row(&self, full: &str) -> rusqlite::Result<Option<(i64, Row)>> {
-        let mut select = self.connection.prepare_cached(
-            "SELECT id, hash, registrationTime, deriver, narSize, ultimate, sigs, ca \
-             FROM ValidPaths WHERE path = ?1",
-        )?;
-        select
+        let columns = self.columns;
+        let select = format!("SELECT {columns} FROM ValidPaths WHERE path = ?1");
+        self.connection
+            .prepare_cached(&select)?
             .query_row([full], |row| {
                 let read = Row {
                     hash: row.get(1)?,
@@ -320,6 +345,19 @@ impl Database {
             source,
         }
     }
+}
+
+fn check_schema(directory: &Path, known: &'static str) -> Result<(), DatabaseError> {
+    let path = directory.join("schema");
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    if found.trim() == known {
+        return Ok(());
+    }
+    Err(DatabaseError::Schema {
+        path,
+        known,
+        found: found.trim().to_owned(),
+    })
 }
 
 /// The columns of one row of ValidPaths.

@@ -4,10 +4,10 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nar::{Durability, Restore, RestoreError, RestoreErrorKind, RestoreOptions, Written};
-use store_path::ContentAddress;
+use store_path::{ContentAddress, StorePath};
 use worker_protocol::ValidPathInfo;
 
 use super::check::Check;
@@ -78,6 +78,33 @@ pub enum ImportError {
     /// A flat fixed output that is not a plain file.
     #[error("fixed output is no regular file without the executable bit: {}", .0.display())]
     NotFlat(PathBuf),
+    /// What follows the archive in a Guix export makes no sense.
+    #[error("{} does not end as an exported path does: {reason}", path.display())]
+    Export {
+        /// Where the output should have gone.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another path was exported than the one that was asked for.
+    #[error("{} was asked for, but the machine exported {exported}", path.display())]
+    OtherPath {
+        /// Where the output should have gone.
+        path: PathBuf,
+        /// The path that came.
+        exported: String,
+    },
+    /// An exported path is not signed.
+    #[error("{} has no signature: the machine has no key to sign with, or does not let this user use it", .0.display())]
+    Unsigned(PathBuf),
+    /// An exported path is not signed as it must be.
+    #[error("{} is not taken: {reason}", path.display())]
+    Signature {
+        /// Where the output should have gone.
+        path: PathBuf,
+        /// What is wrong, and with whose key.
+        reason: String,
+    },
     /// What came is no archive.
     #[error("failed to read the archive of {}: {error}", path.display())]
     Archive {
@@ -110,6 +137,10 @@ impl ImportError {
             | ImportError::TooLong { .. }
             | ImportError::FixedOutput { .. }
             | ImportError::Archive { .. }
+            | ImportError::Export { .. }
+            | ImportError::OtherPath { .. }
+            | ImportError::Unsigned(_)
+            | ImportError::Signature { .. }
             | ImportError::NotFlat(_) => false,
         }
     }
@@ -128,25 +159,11 @@ impl Import {
     /// describes. What an earlier attempt left there is removed.
     pub(super) fn begin(
         directory: &File,
-        real_store_dir: &std::path::Path,
+        real_store_dir: &Path,
         promised: ValidPathInfo,
         fixed: Option<ContentAddress>,
     ) -> Result<Self, ImportError> {
-        let path = real_store_dir.join(promised.path.base_name());
-        remove_tree(&path).map_err(|source| ImportError::Leftover {
-            path: path.clone(),
-            source,
-        })?;
-        let options = RestoreOptions {
-            canonical: true,
-            durability: Durability::Process,
-            ..RestoreOptions::default()
-        };
-        let restore = Restore::new(directory, OsStr::new(promised.path.base_name()), options)
-            .map_err(|source| ImportError::Restore {
-                path: path.clone(),
-                source,
-            })?;
+        let (path, restore) = begin_restore(directory, real_store_dir, &promised.path)?;
         Ok(Import {
             check: Check::new(path.clone(), promised, fixed),
             path,
@@ -188,7 +205,7 @@ impl Import {
         } = self;
         if check.is_flat() {
             check.check_archive()?;
-            hash_flat(&path, &mut check)?;
+            read_flat(&path, |bytes| check.content(bytes))?;
         }
         let promised = check.finish()?;
         match restore.finish() {
@@ -198,23 +215,46 @@ impl Import {
     }
 }
 
-/// Shows the content of the file at `path` to `check`.
-fn hash_flat(path: &PathBuf, check: &mut Check) -> Result<(), ImportError> {
+/// Begins to restore `store_path` into `directory`, whose own path is `real_store_dir`, and says
+/// where. What an earlier attempt left there is removed.
+pub(super) fn begin_restore(
+    directory: &File,
+    real_store_dir: &Path,
+    store_path: &StorePath,
+) -> Result<(PathBuf, Restore), ImportError> {
+    let path = real_store_dir.join(store_path.base_name());
+    remove_tree(&path).map_err(|source| ImportError::Leftover {
+        path: path.clone(),
+        source,
+    })?;
+    let options = RestoreOptions {
+        canonical: true,
+        durability: Durability::Process,
+        ..RestoreOptions::default()
+    };
+    match Restore::new(directory, OsStr::new(store_path.base_name()), options) {
+        Ok(restore) => Ok((path, restore)),
+        Err(source) => Err(ImportError::Restore { path, source }),
+    }
+}
+
+/// Shows the content of the file at `path` to `take`.
+pub(super) fn read_flat(path: &Path, mut take: impl FnMut(&[u8])) -> Result<(), ImportError> {
     use std::os::unix::fs::PermissionsExt;
     let failed = |source| ImportError::ReadBack {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     };
     let metadata = path.symlink_metadata().map_err(failed)?;
     if !metadata.is_file() || metadata.permissions().mode() & 0o111 != 0 {
-        return Err(ImportError::NotFlat(path.clone()));
+        return Err(ImportError::NotFlat(path.to_owned()));
     }
     let mut file = File::open(path).map_err(failed)?;
     let mut buffer = vec![0; BUFFER];
     loop {
         match file.read(&mut buffer).map_err(failed)? {
             0 => return Ok(()),
-            length => check.content(&buffer[..length]),
+            length => take(&buffer[..length]),
         }
     }
 }
@@ -222,10 +262,9 @@ fn hash_flat(path: &PathBuf, check: &mut Check) -> Result<(), ImportError> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::path::Path;
 
     use nar::{Encoder, Event};
-    use store_path::{ContentAddressMethod, HashAlgorithm, StorePath};
+    use store_path::{ContentAddressMethod, HashAlgorithm};
     use worker_protocol::{NarHash, PathInfo};
 
     use super::*;

@@ -3,15 +3,19 @@
 
 mod check;
 mod database;
+mod guix;
 mod hash_modulo;
 mod import;
 mod location;
 mod nix;
 mod remove;
+mod signed;
 
 pub(crate) use check::Passing;
 pub use database::{Database, DatabaseError};
+pub use guix::{GuixDirectories, GuixStore};
 pub use import::{Import, ImportError};
 pub use location::{LocationError, StoreDirectories, StoreLocation};
 pub use nix::{LocalError, NixStore};
 pub(crate) use remove::remove_tree;
+pub use signed::{Restored, SignedImport};

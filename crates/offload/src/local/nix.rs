@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use derivation::Derivation;
 use store_path::{ContentAddress, StoreDir, StorePath};
 use worker_protocol::{PathInfo, Realisation, ValidPathInfo};
 
+use super::import::begin_restore;
 use super::{Database, DatabaseError, Import, ImportError, StoreLocation};
 
 /// Largest `.drv` file that is read, in bytes; the largest seen in use are some tens of MiB.
@@ -28,9 +29,25 @@ pub enum LocalError {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// A derivation file beyond all reason.
-    #[error("derivation is larger than {MAX_DERIVATION} bytes: {}", .0.display())]
-    TooLarge(PathBuf),
+    /// A file beyond all reason.
+    #[error("file is larger than {maximum} bytes: {}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// How large it may be.
+        maximum: u64,
+    },
+    /// The store directory that the environment names is none.
+    #[error("{0}")]
+    StoreDir(store_path::StoreDirError),
+    /// A key file cannot be understood.
+    #[error("failed to read {}: {error}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: guix_signature::Error,
+    },
     /// The daemon named an input that is not valid.
     #[error("input is not valid in the local store: {0}")]
     NotValid(String),
@@ -50,12 +67,19 @@ impl NixStore {
     /// # Errors
     /// When one of them is missing, or the database is of an unknown version.
     pub fn open(location: StoreLocation) -> Result<Self, LocalError> {
+        let database = Database::open(&location.state_dir, location.store_dir.clone())?;
+        Self::with_database(location, database)
+    }
+
+    pub(super) fn with_database(
+        location: StoreLocation,
+        database: Database,
+    ) -> Result<Self, LocalError> {
         let directory =
             File::open(&location.real_store_dir).map_err(|source| LocalError::Read {
                 path: location.real_store_dir.clone(),
                 source,
             })?;
-        let database = Database::open(&location.state_dir, location.store_dir.clone())?;
         Ok(NixStore {
             location,
             directory,
@@ -106,21 +130,15 @@ impl NixStore {
     /// # Errors
     /// When it cannot be read, or is unreasonably large.
     pub fn read_derivation(&self, path: &StorePath) -> Result<Vec<u8>, LocalError> {
-        let file = self.real_path(path);
-        let failed = |source| LocalError::Read {
-            path: file.clone(),
-            source,
-        };
-        let mut bytes = Vec::new();
-        File::open(&file)
-            .map_err(failed)?
-            .take(MAX_DERIVATION + 1)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
-        if bytes.len() as u64 > MAX_DERIVATION {
-            return Err(LocalError::TooLarge(file));
-        }
-        Ok(bytes)
+        read_bounded(&self.real_path(path), MAX_DERIVATION)
+    }
+
+    /// Begins to restore `path`, of which nothing was said beforehand, and says where.
+    pub(super) fn begin_restore(
+        &self,
+        path: &StorePath,
+    ) -> Result<(PathBuf, nar::Restore), ImportError> {
+        begin_restore(&self.directory, &self.location.real_store_dir, path)
     }
 
     /// Begins to bring in a path that a machine has described. `fixed` is what its derivation
@@ -184,5 +202,26 @@ impl NixStore {
             roots.extend(names.filter_map(|name| outputs.get(name).cloned()));
         }
         self.closure(&roots)
+    }
+}
+
+/// The bytes of a file that has no more than `maximum`.
+pub(super) fn read_bounded(path: &Path, maximum: u64) -> Result<Vec<u8>, LocalError> {
+    let failed = |source| LocalError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .map_err(failed)?
+        .take(maximum + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    match bytes.len() as u64 > maximum {
+        true => Err(LocalError::TooLarge {
+            path: path.to_owned(),
+            maximum,
+        }),
+        false => Ok(bytes),
     }
 }

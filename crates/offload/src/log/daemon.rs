@@ -89,6 +89,9 @@ pub struct DaemonLog {
 enum Sink {
     /// A hook's reply stream.
     Records(Box<dyn Write + Send>),
+    /// That of a guix-daemon's hook: it knows no records, and shows the client every line that is no
+    /// reply.
+    Lines(Box<dyn Write + Send>),
     /// A client of the store endpoint, which wants messages up to a level.
     Messages(UnboundedSender<Log>, u64),
 }
@@ -126,6 +129,20 @@ impl DaemonLog {
         }
     }
 
+    /// As [`DaemonLog::new`], for a guix-daemon. What is only for those who want details is left
+    /// out.
+    pub fn guix(stream: impl Write + Send + 'static) -> Self {
+        DaemonLog {
+            sink: Sink::Lines(Box::new(stream)),
+            next_activity: FIRST_ACTIVITY,
+        }
+    }
+
+    /// Whether a guix-daemon reads this.
+    pub(super) fn is_guix(&self) -> bool {
+        matches!(self.sink, Sink::Lines(_))
+    }
+
     pub(super) fn to_client(sender: UnboundedSender<Log>, verbosity: u64) -> Self {
         DaemonLog {
             sink: Sink::Messages(sender, verbosity),
@@ -139,7 +156,7 @@ impl DaemonLog {
             Some(uri) => format!("# {word}\n{uri}\n"),
             None => format!("# {word}\n"),
         };
-        if let Sink::Records(stream) = &mut self.sink {
+        if let Sink::Records(stream) | Sink::Lines(stream) = &mut self.sink {
             write(stream, &text);
         }
     }
@@ -263,6 +280,14 @@ impl DaemonLog {
                 let json = serde_json::to_string(record);
                 let json = json.expect("records hold nothing but texts and numbers");
                 write(stream, &format!("@nix {json}\n"));
+            }
+            Sink::Lines(stream) => {
+                if let Record::Msg { level, msg } = record
+                    && *level <= Level::Info
+                {
+                    // A reply begins its line.
+                    write(stream, &format!("{}\n", msg.replace("\n#", "\n #")));
+                }
             }
             Sink::Messages(sender, verbosity) => {
                 if record

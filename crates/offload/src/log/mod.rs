@@ -106,6 +106,10 @@ impl Log {
             Said::Raw(bytes) => return self.build.raw(&bytes),
         };
         match message {
+            // A guix-daemon's own words and the build's output are one.
+            worker_protocol::Log::Next(text) if self.daemon.is_guix() => {
+                self.build.raw(text.as_bytes());
+            }
             worker_protocol::Log::Next(text) => {
                 let text = text.to_string_lossy();
                 self.daemon.message(Level::Talkative, text.trim_end());
@@ -198,6 +202,23 @@ mod tests {
             daemon.text(),
             "@nix {\"action\":\"msg\",\"level\":4,\"msg\":\"warning: careful\"}\n"
         );
+    }
+
+    #[test]
+    fn a_guix_daemon_gets_whole_lines_of_which_only_replies_begin_like_one() {
+        let (daemon, build) = (Memory::default(), Memory::default());
+        let mut log = Log {
+            daemon: DaemonLog::guix(daemon.clone()),
+            build: BuildLog::new(build.clone()),
+        };
+        log.daemon.message(Level::Talkative, "left out");
+        log.daemon.message(Level::Notice, "two\n# lines");
+        let copying = log.daemon.start_copying(1, 9, "local", "builder");
+        log.daemon.stop_copying(copying);
+        log.daemon.reply("accept", None);
+        log.forward(worker_protocol::Log::Next("as it is".into()));
+        assert_eq!(daemon.text(), "two\n # lines\n# accept\n");
+        assert_eq!(build.text(), "as it is");
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //!
 //! One model, [`Machine`], and one reader per format. A reader never fails as a whole: an entry it
 //! cannot understand becomes a [`Problem`] that names file and line, and the other entries stand.
+//! Only what is no list at all, which a Scheme program may be, leaves none.
 
 mod compression;
 mod nix;
+pub mod scheme;
 mod store_uri;
 
 pub use compression::{Compression, CompressionMethod, UnknownCompression};
@@ -101,7 +103,7 @@ impl Machine {
     }
 }
 
-/// An entry of a machine list that could not be understood. The others still work.
+/// Something that is wrong in a machine list, and where.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     /// Where it stood.
@@ -110,9 +112,49 @@ pub struct Problem {
     pub kind: ProblemKind,
 }
 
+/// What follows from a [`Problem`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: it is good to know.
+    None,
+    /// An entry is not there; the others stand.
+    MachineSkipped,
+    /// None of the entries stand.
+    ListSkipped,
+}
+
+impl Problem {
+    pub(crate) fn new(origin: Origin, kind: impl Into<ProblemKind>) -> Self {
+        Problem {
+            origin,
+            kind: kind.into(),
+        }
+    }
+
+    /// What follows from it.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        match &self.kind {
+            ProblemKind::Scheme(problem) => problem.effect(),
+            _ => Effect::MachineSkipped,
+        }
+    }
+
+    /// Whether it leaves no machine.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        self.effect() == Effect::ListSkipped
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: machine skipped: {}", self.origin, self.kind)
+        let effect = match self.effect() {
+            Effect::None => "",
+            Effect::MachineSkipped => "machine skipped: ",
+            Effect::ListSkipped => "machine list skipped: ",
+        };
+        write!(f, "{}: {effect}{}", self.origin, self.kind)
     }
 }
 
@@ -137,6 +179,12 @@ pub enum ProblemKind {
     /// A file named by `@FILE` could not be read.
     #[error(transparent)]
     Include(#[from] IncludeError),
+    /// A method of compression that SSH does not have.
+    #[error(transparent)]
+    Compression(#[from] UnknownCompression),
+    /// Something is wrong in a program whose value is a machine list.
+    #[error(transparent)]
+    Scheme(#[from] scheme::SchemeProblem),
 }
 
 /// What was read from a machine list.
@@ -144,6 +192,6 @@ pub enum ProblemKind {
 pub struct MachineList {
     /// The entries that were understood, in their order.
     pub machines: Vec<Machine>,
-    /// The entries that were not.
+    /// The entries that were not, and what else there is to say.
     pub problems: Vec<Problem>,
 }

@@ -3,10 +3,13 @@
 
 mod ask;
 mod building;
+mod guix;
 mod output;
 mod serve;
 mod way;
 
+pub use guix::Condition;
+pub(crate) use guix::Importer;
 pub(crate) use output::{ArchiveClaim, InfoClaim};
 pub(crate) use way::NIX_SOCKET;
 pub use way::Way;
@@ -19,7 +22,7 @@ use store_path::StoreDir;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use worker_protocol::client::{Client, Options, Ticket};
-use worker_protocol::{Error, Operation, Version};
+use worker_protocol::{Dialect, Error, Operation, Version};
 
 use self::ask::Asked;
 pub use self::ask::Question;
@@ -81,7 +84,8 @@ struct Begun {
 }
 
 impl Remote {
-    /// Connects to `machine`, begins a conversation with its store daemon, and asks `question`.
+    /// Connects to `machine`, begins a conversation in `dialect` with its store daemon, and asks
+    /// `question`.
     ///
     /// With what is `known` of the machine everything leaves in one flight; otherwise the ways are
     /// tried one after the other, and the daemon is listened to first.
@@ -92,14 +96,15 @@ impl Remote {
         machine: &Machine,
         target: &SshTarget,
         store_dir: StoreDir,
+        dialect: Dialect,
         known: &Knowledge,
         question: &Question,
         log: &mut Log,
     ) -> Result<Self, Failure> {
         let link = SshLink::connect(target).await?;
         let mut dead_ends = Vec::new();
-        for way in Way::of(machine, known.way) {
-            let believed = match known.way == Some(way) {
+        for way in Way::of(machine, dialect, known.way) {
+            let believed = match known.way == Some(way) && dialect == Dialect::Nix {
                 true => known.protocol.map(Version::nix),
                 false => None,
             };
@@ -141,7 +146,10 @@ impl Remote {
     /// # Errors
     /// When the daemon is not there any more.
     pub async fn begin_anew(&mut self, log: &mut Log) -> Result<(), Failure> {
-        let believed = self.protocol().map(Version::nix);
+        let believed = match self.way.dialect() {
+            Dialect::Nix => self.protocol().map(Version::nix),
+            Dialect::Guix => None,
+        };
         let road = Road {
             link: &self.link,
             machine: &self.machine,
@@ -159,6 +167,12 @@ impl Remote {
     #[must_use]
     pub fn uri(&self) -> &str {
         self.machine.uri.as_str()
+    }
+
+    /// What messages call the machine.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.machine.name
     }
 
     /// The user on the machine.
@@ -282,12 +296,20 @@ impl Road<'_> {
                 (Conversation::Serve(Box::new(serve)), asked)
             }
             None => {
+                let options = match self.way.dialect() {
+                    Dialect::Nix => Options::nix(store_dir),
+                    Dialect::Guix => Options::guix(store_dir),
+                };
                 let options = Options {
                     assume: believed,
-                    ..Options::nix(store_dir)
+                    ..options
                 };
                 let mut client = Client::new(reader, writer, options);
-                let asked = greet_worker(&mut client, question, log).await?;
+                let asked = match self.way.dialect() {
+                    Dialect::Nix => greet_worker(&mut client, question, log).await?,
+                    // It would be asked path by path, each in a round trip of its own.
+                    Dialect::Guix => greet_worker(&mut client, &Question::default(), log).await?,
+                };
                 (Conversation::Worker(Box::new(client)), asked)
             }
         };

@@ -3,12 +3,16 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use worker_protocol::Dialect;
 
 use crate::link::{ByteStream, LinkError, SshLink};
 use crate::machines::{Machine, Scheme};
 
 /// The socket of a Nix daemon, unless the machine's URI says otherwise.
 pub(crate) const NIX_SOCKET: &str = "/nix/var/nix/daemon-socket/socket";
+
+/// The socket of a Guix daemon, unless the machine's entry says otherwise.
+const GUIX_SOCKET: &str = "/var/guix/daemon-socket/socket";
 
 /// A way to a machine's store daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +25,8 @@ pub enum Way {
     Command,
     /// `nix-store --serve --write`, the protocol of `ssh://`: for keys that allow only that.
     Serve,
+    /// A channel to the socket of a guix-daemon.
+    GuixSocket,
 }
 
 impl fmt::Display for Way {
@@ -29,6 +35,7 @@ impl fmt::Display for Way {
             Way::Socket => "the daemon's socket",
             Way::Command => "nix-daemon --stdio",
             Way::Serve => "nix-store --serve",
+            Way::GuixSocket => "guix-daemon's socket",
         })
     }
 }
@@ -36,7 +43,10 @@ impl fmt::Display for Way {
 impl Way {
     /// The ways that lead to `machine`, in the order in which they are tried; `known` worked last
     /// time.
-    pub(super) fn of(machine: &Machine, known: Option<Way>) -> Vec<Way> {
+    pub(super) fn of(machine: &Machine, dialect: Dialect, known: Option<Way>) -> Vec<Way> {
+        if dialect == Dialect::Guix {
+            return vec![Way::GuixSocket];
+        }
         // Who names a program, or the store behind it, means just that.
         let uri = &machine.uri;
         if uri.parameter("remote-program").is_some() || uri.parameter("remote-store").is_some() {
@@ -50,6 +60,14 @@ impl Way {
         known.into_iter().chain(rest).collect()
     }
 
+    /// What is spoken there.
+    pub(super) fn dialect(self) -> Dialect {
+        match self {
+            Way::Socket | Way::Command | Way::Serve => Dialect::Nix,
+            Way::GuixSocket => Dialect::Guix,
+        }
+    }
+
     /// Opens a stream that goes this way.
     pub(super) async fn open(
         self,
@@ -58,6 +76,10 @@ impl Way {
     ) -> Result<ByteStream, LinkError> {
         match self {
             Way::Socket => link.open_socket(NIX_SOCKET).await,
+            Way::GuixSocket => {
+                let socket = machine.daemon_socket.as_deref();
+                link.open_socket(socket.unwrap_or(GUIX_SOCKET)).await
+            }
             Way::Command => link.exec(&self.command(machine)).await,
             // What a build prints comes on standard error there.
             Way::Serve => link.exec_and_listen(&self.command(machine)).await,
@@ -90,7 +112,7 @@ mod tests {
     #[track_caller]
     fn ways(uri: &str, known: Option<Way>) -> Vec<String> {
         let machine = read_builders(uri, "x86_64-linux").machines.remove(0);
-        let ways = Way::of(&machine, known).into_iter();
+        let ways = Way::of(&machine, Dialect::Nix, known).into_iter();
         ways.map(|way| match way {
             Way::Socket => way.to_string(),
             _ => way.command(&machine),

@@ -73,6 +73,7 @@ impl Host {
             namespace: PathBuf::new(),
             control_group,
             services: Vec::new(),
+            kind: options.kind,
         };
         host.come_up()?;
         Ok(host)
@@ -164,7 +165,7 @@ impl Host {
                 .is_ok_and(|table| is_listening(&table, address, 22)),
             _ => {
                 // By way of /proc, because the path of a socket must be short.
-                let socket = format!("/proc/{}/root/nix/var/nix/daemon-socket/socket", self.init);
+                let socket = format!("/proc/{}/root{}", self.init, self.kind.socket());
                 UnixStream::connect(socket).and_then(hang_up).is_ok()
             }
         };

@@ -25,6 +25,8 @@ pub struct SetOptions {
     pub max_silent_time: u64,
     /// Which messages builds send: 0 (as an error) sends their output as log lines.
     pub build_verbosity: u64,
+    /// Whether builds are told of by `@ build-started ..` lines. Guix only.
+    pub print_build_trace: bool,
     /// How many cores a build is told to use; 0 for all.
     pub build_cores: u64,
     /// Whether substituters are used.
@@ -44,6 +46,7 @@ impl Default for SetOptions {
             max_build_jobs: 1,
             max_silent_time: 0,
             build_verbosity: 0,
+            print_build_trace: false,
             build_cores: 0,
             use_substitutes: true,
             settings: BTreeMap::new(),
@@ -52,7 +55,7 @@ impl Default for SetOptions {
 }
 
 /// Keep failed, keep going, fallback, verbosity, jobs, silence, 1 (use the build hook), build verbosity,
-/// 0 (log type), 0 (print a build trace), cores, substitutes, settings.
+/// 0 (log type), build trace, cores, substitutes, settings.
 ///
 /// Guix from 0x161 on: without jobs, silence and cores.
 impl Operation for SetOptions {
@@ -74,7 +77,8 @@ impl Operation for SetOptions {
         if !in_pairs {
             encoder.word(self.max_build_jobs).word(self.max_silent_time);
         }
-        encoder.word(1).word(self.build_verbosity).word(0).word(0);
+        encoder.word(1).word(self.build_verbosity).word(0);
+        encoder.boolean(self.print_build_trace);
         if !in_pairs {
             encoder.word(self.build_cores);
         }
@@ -98,7 +102,7 @@ impl Operation for SetOptions {
         decoder.word()?;
         options.build_verbosity = decoder.word()?;
         decoder.word()?;
-        decoder.word()?;
+        options.print_build_trace = decoder.word()? != 0;
         if !in_pairs {
             options.build_cores = decoder.word()?;
         }

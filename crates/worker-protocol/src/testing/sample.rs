@@ -270,7 +270,7 @@ impl Sample for AddToStore {
 impl Sample for SetOptions {
     fn sample(context: &Context) -> BoxedStrategy<Self> {
         (
-            any::<[bool; 4]>(),
+            any::<[bool; 5]>(),
             any::<[u64; 5]>(),
             Sample::sample(context),
         )
@@ -279,6 +279,7 @@ impl Sample for SetOptions {
                 keep_going: flags[1],
                 fallback: flags[2],
                 use_substitutes: flags[3],
+                print_build_trace: flags[4],
                 verbosity: numbers[0],
                 max_build_jobs: numbers[1],
                 max_silent_time: numbers[2],

@@ -80,15 +80,16 @@ fn options(table: &mut Table) {
         max_build_jobs: jobs,
         max_silent_time: silence,
         build_verbosity: 7,
+        print_build_trace: true,
         build_cores: cores,
         use_substitutes: false,
         settings: [("a".into(), "1".into()), ("b".into(), "".into())].into(),
     };
-    // The words 1, 0 and 0 between are without meaning by now.
-    let bytes = "19 1 0 1 4  2 60  1 7 0 0  3  0  2 'a' '1' 'b' ''";
+    // The words 1 and 0 between are without meaning by now.
+    let bytes = "19 1 0 1 4  2 60  1 7 0 1  3  0  2 'a' '1' 'b' ''";
     let old = [nix(18..=38), guix(0x60..=0x60)].concat();
     table.request(old, set(2, 60, 3), bytes);
-    let bytes = "19 1 0 1 4  1 7 0 0  0  2 'a' '1' 'b' ''";
+    let bytes = "19 1 0 1 4  1 7 0 1  0  2 'a' '1' 'b' ''";
     let defaults = SetOptions::default();
     let read = set(
         defaults.max_build_jobs,

@@ -1,0 +1,35 @@
+//! The process that guix-daemon starts as its build hook.
+//!
+//! | descriptor | what |
+//! |---|---|
+//! | 0 | the daemon's requests |
+//! | 1, 2 | one pipe: replies, and lines for the client |
+//! | 4 | the build's log |
+
+use std::process::ExitCode;
+
+use offload::hook::{GuixArguments, serve_guix};
+use offload::log::{BuildLog, DaemonLog, Log};
+
+use crate::environment::guix_surroundings;
+use crate::hook_process::{self, pipe};
+
+/// Serves the daemon at standard input.
+pub(crate) fn run(arguments: &GuixArguments) -> ExitCode {
+    hook_process::run(async || {
+        let mut log = Log {
+            daemon: DaemonLog::guix(std::io::stderr()),
+            build: build_log(),
+        };
+        let surroundings = guix_surroundings().await;
+        serve_guix(tokio::io::stdin(), &mut log, arguments, &surroundings).await
+    })
+}
+
+/// Either end of a pipe tells how much of it is not read yet.
+fn build_log() -> BuildLog {
+    match (pipe(4, true), pipe(4, true)) {
+        (Some(write_end), Some(same)) => BuildLog::pipe(write_end, same),
+        _ => BuildLog::new(std::io::sink()),
+    }
+}

@@ -1,0 +1,9 @@
+//! Builds between real guix-daemons, through the program as `GUIX`, over a real sshd.
+//!
+//! `OFFLOAD_ROOTS` names a folder of root folders of distributions (made by `crates/testbed/make-roots`); the tests run
+//! with each of them that has Guix.
+
+mod bed;
+mod builds;
+mod keys;
+mod replies;

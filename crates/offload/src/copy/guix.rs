@@ -1,0 +1,313 @@
+//! Inputs to a guix-daemon. It takes what is content-addressed from anybody and unsigned, one path
+//! per round trip; anything else comes in an export stream signed with the coordinator's key.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use guix_signature::{ItemHasher, SecretKey};
+use nar::Dump;
+use store_path::{ContentAddress, ContentAddressMethod, HashAlgorithm, StorePath};
+use tokio::time::Instant;
+use worker_protocol::client::NarUpload;
+use worker_protocol::export::{Trailer, encode_next};
+use worker_protocol::operation::{AddTextToStore, AddToStore, ImportPaths, UploadOperation};
+use worker_protocol::wire::{Encoder, Text};
+use worker_protocol::{Context, Error, ValidPathInfo, Value, Version};
+
+use super::{CHUNK, SENDING, STALL, in_order};
+use crate::failure::{Failure, RemoteFailure};
+use crate::local::GuixStore;
+use crate::log::{Level, Log};
+use crate::remote::{Importer, Reader, Remote, Writer, reply, unless_silent};
+
+/// Most paths that are sent one per round trip. More go in one stream.
+const MAX_SINGLE: usize = 32;
+/// Largest stream that is sent through the daemon, in bytes of archives: it asks for 32 KiB per
+/// round trip. A larger one is worth the half second that `guix archive --import` takes to start.
+const MAX_LOCK_STEP: u64 = 256 << 10;
+/// Largest file that is read to find out whether its path follows from its contents, in bytes.
+const MAX_TEXT: u64 = 1 << 20;
+
+/// What a machine lacks, and how it gets there.
+struct Load {
+    info: ValidPathInfo,
+    manner: Manner,
+}
+
+/// How a path can be sent.
+enum Manner {
+    /// As the text of a file, references beside it.
+    Text(Vec<u8>),
+    /// As an archive whose hash, or whose file's hash, makes the path.
+    Archive(ContentAddressMethod),
+    /// With a signature only.
+    Signed,
+}
+
+/// Sends `missing` to the machine, and returns when it has taken them in.
+pub(crate) async fn send(
+    remote: &mut Remote,
+    store: &GuixStore,
+    missing: &BTreeSet<StorePath>,
+    log: &mut Log,
+) -> Result<(), Failure> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let loads: Vec<_> = in_order(&store.files, missing)?
+        .into_iter()
+        .map(|info| manner(store, &info).map(|manner| Load { info, manner }))
+        .collect::<Result<_, _>>()?;
+    let size: u64 = loads.iter().map(|load| load.info.info.nar_size).sum();
+    let message = format!(
+        "sending {} to '{}'...",
+        items(loads.len(), size),
+        remote.name()
+    );
+    log.daemon.message(Level::Notice, &message);
+    let is_signed = |load: &Load| matches!(load.manner, Manner::Signed);
+    if loads.len() <= MAX_SINGLE && !loads.iter().any(is_signed) {
+        for load in &loads {
+            send_one(remote, store, load, log).await?;
+        }
+        return Ok(());
+    }
+    send_stream(remote, store, &loads, size, log).await
+}
+
+/// `3 store items (2 MiB)`
+fn items(count: usize, size: u64) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} store item{plural} ({} MiB)", size >> 20)
+}
+
+/// Whether the path follows from the content, and how.
+fn manner(store: &GuixStore, path: &ValidPathInfo) -> Result<Manner, Failure> {
+    let ValidPathInfo { path, info } = path;
+    let place = store.files.real_path(path);
+    if path.is_derivation() {
+        return Ok(Manner::Text(store.read_derivation(path)?));
+    }
+    let store_dir = store.store_dir();
+    let is = |method, hash| {
+        let address = ContentAddress { method, hash };
+        let references = info.references.iter().map(StorePath::as_ref);
+        let made = store_dir.make_content_addressed_path(path.name(), &address, references, false);
+        made.as_ref() == Ok(path)
+    };
+    if info.references.is_empty() && is(ContentAddressMethod::Recursive, info.nar_hash.0) {
+        return Ok(Manner::Archive(ContentAddressMethod::Recursive));
+    }
+    let Some(text) = small_file(&place, info.nar_size) else {
+        return Ok(Manner::Signed);
+    };
+    let hash = HashAlgorithm::Sha256.hash(&text);
+    if is(ContentAddressMethod::Text, hash) {
+        return Ok(Manner::Text(text));
+    }
+    if info.references.is_empty() && is(ContentAddressMethod::Flat, hash) {
+        return Ok(Manner::Archive(ContentAddressMethod::Flat));
+    }
+    Ok(Manner::Signed)
+}
+
+/// The contents of a regular file that is not executable and not large.
+fn small_file(place: &Path, size: u64) -> Option<Vec<u8>> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = place.symlink_metadata().ok()?;
+    let is_plain = metadata.is_file() && metadata.permissions().mode() & 0o111 == 0;
+    if size > MAX_TEXT || metadata.len() > MAX_TEXT || !is_plain {
+        return None;
+    }
+    std::fs::read(place).ok()
+}
+
+async fn send_one(
+    remote: &mut Remote,
+    store: &GuixStore,
+    load: &Load,
+    log: &mut Log,
+) -> Result<(), Failure> {
+    let path = &load.info.path;
+    let name = Text::from(path.name());
+    let added = match &load.manner {
+        Manner::Text(contents) => {
+            let request = AddTextToStore {
+                name,
+                contents: Text::from(contents.clone()),
+                references: load.info.info.references.clone(),
+            };
+            remote.add_text(&request, log).await?
+        }
+        Manner::Archive(method) => {
+            let request = AddToStore {
+                name,
+                method: *method,
+                algorithm: HashAlgorithm::Sha256,
+                references: BTreeSet::new(),
+                repair: false,
+            };
+            let client = remote.worker();
+            let failed = |error: Error| RemoteFailure::from(error).during(SENDING);
+            let mut upload = client.upload(&request).await.map_err(failed)?;
+            send_archive(store, path, &mut upload, None, log).await?;
+            let mut forward = |message| log.forward(message);
+            let ticket = upload.finish(&mut forward).await.map_err(failed)?;
+            let added = reply(client, ticket, log).await;
+            added.map_err(|error| error.during(SENDING))?.path
+        }
+        Manner::Signed => unreachable!("it goes in a stream"),
+    };
+    match added == *path {
+        true => Ok(()),
+        false => Err(Failure::OtherInput {
+            input: store.store_dir().print(path),
+            made: store.store_dir().print(&added),
+        }),
+    }
+}
+
+/// Sends everything in one signed stream: by a command where it is worth that, and through the
+/// daemon where there is no such command.
+async fn send_stream(
+    remote: &mut Remote,
+    store: &GuixStore,
+    loads: &[Load],
+    size: u64,
+    log: &mut Log,
+) -> Result<(), Failure> {
+    let key = store.signing_key()?;
+    let paths: Vec<_> = loads.iter().map(|load| &load.info).collect();
+    if size <= MAX_LOCK_STEP {
+        return send_in_lock_step(remote, store, &paths, &key, log).await;
+    }
+    let by_command = send_by_command(remote, store, &paths, &key, log).await;
+    if let Err(failure @ (Failure::Local(_) | Failure::Dump(_))) = by_command {
+        return Err(failure);
+    }
+    // The command's own words do not tell success from failure.
+    let all = paths.iter().map(|path| path.path.clone()).collect();
+    let valid = remote.valid(all, log).await?;
+    let rest: Vec<_> = paths
+        .into_iter()
+        .filter(|path| !valid.contains(&path.path))
+        .collect();
+    if rest.is_empty() {
+        return Ok(());
+    }
+    if let Err(failure) = by_command {
+        let message = format!(
+            "offload: {} does not import by a command, but through its daemon: {failure}",
+            remote.name()
+        );
+        log.daemon.message(Level::Notice, &message);
+    }
+    send_in_lock_step(remote, store, &rest, &key, log).await
+}
+
+async fn send_by_command(
+    remote: &mut Remote,
+    store: &GuixStore,
+    paths: &[&ValidPathInfo],
+    key: &SecretKey,
+    log: &mut Log,
+) -> Result<(), Failure> {
+    let mut importer = remote.start_import().await?;
+    write_stream(store, paths, key, &mut importer, log).await?;
+    let finished = importer.finish().await;
+    finished.map_err(|error| error.during(SENDING))
+}
+
+async fn send_in_lock_step(
+    remote: &mut Remote,
+    store: &GuixStore,
+    paths: &[&ValidPathInfo],
+    key: &SecretKey,
+    log: &mut Log,
+) -> Result<(), Failure> {
+    let failed = |error: Error| RemoteFailure::from(error).during(SENDING);
+    let client = remote.worker();
+    let mut upload = client.upload(&ImportPaths {}).await.map_err(failed)?;
+    write_stream(store, paths, key, &mut upload, log).await?;
+    let mut forward = |message| log.forward(message);
+    let ticket = upload.finish(&mut forward).await.map_err(failed)?;
+    let imported = reply(client, ticket, log).await;
+    imported.map(drop).map_err(|error| error.during(SENDING))
+}
+
+/// Where a stream or an archive goes.
+trait Sink {
+    async fn write(&mut self, data: &[u8], log: &mut Log) -> Result<(), RemoteFailure>;
+}
+
+impl Sink for Importer {
+    async fn write(&mut self, data: &[u8], _: &mut Log) -> Result<(), RemoteFailure> {
+        Importer::write(self, data).await
+    }
+}
+
+impl<O: UploadOperation> Sink for NarUpload<'_, Reader, Writer, O> {
+    async fn write(&mut self, data: &[u8], log: &mut Log) -> Result<(), RemoteFailure> {
+        let heard = Cell::new(Instant::now());
+        let mut forward = |message| log.forward(message);
+        unless_silent(STALL, &heard, self.write(data, &mut forward)).await
+    }
+}
+
+/// Writes the export stream of `paths`, each signed with `key`.
+async fn write_stream(
+    store: &GuixStore,
+    paths: &[&ValidPathInfo],
+    key: &SecretKey,
+    sink: &mut impl Sink,
+    log: &mut Log,
+) -> Result<(), Failure> {
+    let context = Context {
+        store_dir: store.store_dir().clone(),
+        version: Version::GUIX_NEWEST,
+    };
+    let mut between = Vec::new();
+    for path in paths {
+        encode_next(&mut between, true);
+        let written = sink.write(&between, log).await;
+        written.map_err(|error| error.during(SENDING))?;
+        between.clear();
+        let mut hasher = ItemHasher::new();
+        send_archive(store, &path.path, sink, Some(&mut hasher), log).await?;
+        let mut trailer = Trailer {
+            path: path.path.clone(),
+            references: path.info.references.iter().cloned().collect(),
+            deriver: path.info.deriver.clone(),
+            signature: None,
+        };
+        let hash = hasher.finish(&trailer.signed_bytes(&context));
+        trailer.signature = Some(Text::from(key.sign(&hash).to_text()));
+        trailer.encode(&mut Encoder::new(&mut between), &context);
+    }
+    encode_next(&mut between, false);
+    let written = sink.write(&between, log).await;
+    written.map_err(|error| error.during(SENDING))
+}
+
+async fn send_archive(
+    store: &GuixStore,
+    path: &StorePath,
+    sink: &mut impl Sink,
+    mut hasher: Option<&mut ItemHasher>,
+    log: &mut Log,
+) -> Result<(), Failure> {
+    let mut dump = Dump::new(store.files.real_path(path))?;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let length = dump.fill(&mut buffer)?;
+        if length == 0 {
+            return Ok(());
+        }
+        if let Some(hasher) = &mut hasher {
+            hasher.update(&buffer[..length]);
+        }
+        let written = sink.write(&buffer[..length], log).await;
+        written.map_err(|error| error.during(SENDING))?;
+    }
+}

@@ -1,0 +1,377 @@
+//! Serves one guix-daemon: reads its requests, answers them, builds what was accepted.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use derivation::Derivation;
+use store_path::StorePath;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::accepted::{ExitCode, run};
+use super::guix::{self, Conversation, Event, Inputs, Request};
+use crate::build::{Built, build_guix};
+use crate::failure::Failure;
+use crate::fleet::{Answer, Fleet, Lease, Patience, Refusals};
+use crate::job::{BuildOptions, Job, JobError, parse_derivation, parse_path};
+use crate::link::{Identity, Timeouts};
+use crate::local::{GuixDirectories, GuixStore, LocalError};
+use crate::log::{Level, Log};
+use crate::machines::MachineList;
+use crate::remote::{Question, Remote};
+use crate::schedule::{Demand, Reason};
+use crate::slots::{SlotDirectory, SlotError};
+
+/// What a guix-daemon gives its hook as arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuixArguments {
+    /// The system that the daemon runs on, `x86_64-linux`.
+    pub system: String,
+    /// How long a build may print nothing. `None` is for ever.
+    pub silence: Option<Duration>,
+    /// Whether the daemon wants to be told of the build by `@ ..` lines.
+    pub trace: bool,
+    /// How long a build may take. `None` is for ever.
+    pub time: Option<Duration>,
+}
+
+impl GuixArguments {
+    /// Reads `x86_64-linux 3600 1 0` or, from guix 1.5.0 on, `x86_64-linux 3600 true 0`.
+    #[must_use]
+    pub fn parse(arguments: &[String]) -> Option<Self> {
+        let seconds = |text: &str| text.parse().ok().map(Duration::from_secs);
+        let [system, silence, trace, time] = arguments else {
+            return None;
+        };
+        let bound = |text: &str| Some(Some(seconds(text)?).filter(|bound| !bound.is_zero()));
+        Some(GuixArguments {
+            system: system.clone(),
+            silence: bound(silence)?,
+            trace: match trace.as_str() {
+                "1" | "true" => true,
+                "0" | "false" => false,
+                _ => return None,
+            },
+            time: bound(time)?,
+        })
+    }
+}
+
+/// What the hook takes from around it.
+#[derive(Debug, Clone)]
+pub struct GuixSurroundings {
+    /// Where the daemon keeps its things.
+    pub directories: GuixDirectories,
+    /// The machines.
+    pub machines: MachineList,
+    /// Whose keys are used.
+    pub identity: Identity,
+    /// Bounds for connecting.
+    pub timeouts: Timeouts,
+}
+
+/// Why the hook ends without having accepted a build.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error("failed to read the daemon's request: {0}")]
+    Read(#[from] std::io::Error),
+    #[error("the daemon's request makes no sense: failed to {0}")]
+    Conversation(#[from] guix::Error),
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    #[error(transparent)]
+    Slots(#[from] SlotError),
+    #[error(transparent)]
+    Job(#[from] JobError),
+    #[error("the daemon asked for something out of turn")]
+    OutOfTurn,
+}
+
+/// Serves the guix-daemon that writes to `requests` until it hangs up or a build is done.
+///
+/// As [`serve`](super::serve()): every wait has a bound but for waiting for the daemon itself.
+pub async fn serve_guix<R: AsyncRead + Unpin>(
+    requests: R,
+    log: &mut Log,
+    arguments: &GuixArguments,
+    surroundings: &GuixSurroundings,
+) -> ExitCode {
+    let mut requests = Requests {
+        stream: requests,
+        conversation: Conversation::new(),
+    };
+    let code = match converse(&mut requests, log, arguments, surroundings).await {
+        Ok(code) => code,
+        Err(error) => {
+            log.daemon
+                .message(Level::Error, &format!("offload: {error}"));
+            ExitCode::Failed
+        }
+    };
+    log.build.drain();
+    code
+}
+
+/// The daemon's side of the conversation.
+struct Requests<R> {
+    stream: R,
+    conversation: Conversation,
+}
+
+impl<R: AsyncRead + Unpin> Requests<R> {
+    /// The next event, or `None` when the daemon hung up where it may.
+    async fn next(&mut self) -> Result<Option<Event>, ServeError> {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            if let Some(event) = self.conversation.poll()? {
+                return Ok(Some(event));
+            }
+            match self.stream.read(&mut buffer).await? {
+                0 => {
+                    self.conversation.handle_end()?;
+                    return Ok(None);
+                }
+                length => self.conversation.handle(&buffer[..length]),
+            }
+        }
+    }
+}
+
+/// Builds on one machine, and tells what stock tells.
+async fn build(
+    remote: &mut Remote,
+    store: &GuixStore,
+    job: &Job,
+    trace: bool,
+    log: &mut Log,
+) -> Result<Built, Failure> {
+    let derivation = store.store_dir().print(&job.path);
+    let name = remote.name().to_owned();
+    let say = |message: String, log: &mut Log| log.daemon.message(Level::Notice, &message);
+    if trace {
+        say(format!("@ build-remote {derivation} {name}"), log);
+    }
+    say(format!("offloading '{derivation}' to '{name}'..."), log);
+    let built = build_guix(remote, store, job, trace, log).await?;
+    say(format!("done with offloaded '{derivation}'"), log);
+    Ok(built)
+}
+
+async fn converse<R: AsyncRead + Unpin>(
+    requests: &mut Requests<R>,
+    log: &mut Log,
+    arguments: &GuixArguments,
+    surroundings: &GuixSurroundings,
+) -> Result<ExitCode, ServeError> {
+    let store = GuixStore::open(&surroundings.directories)?;
+    let mut fleet = open_fleet(&store, surroundings, log)?;
+    while let Some(event) = requests.next().await? {
+        let Event::Request(request) = event else {
+            return Err(ServeError::OutOfTurn);
+        };
+        let (path, derivation) = match read_derivation(&store, &request) {
+            Ok(read) => read,
+            Err(error) => {
+                decline(&request, &error.to_string(), log);
+                continue;
+            }
+        };
+        let Some(lease) = answer(&mut fleet, &request, log).await? else {
+            continue;
+        };
+        accept(&lease, log);
+        requests.conversation.accepted();
+        let Some(Event::Inputs(inputs)) = requests.next().await? else {
+            return Err(ServeError::OutOfTurn);
+        };
+        let job = job(&store, path, derivation, inputs, arguments)?;
+        let work = async |remote: &mut Remote, log: &mut Log| {
+            build(remote, &store, &job, arguments.trace, log).await
+        };
+        let demand = demand(&request);
+        let derivation = &request.derivation;
+        return Ok(run(lease, &mut fleet, &demand, &job, derivation, log, work).await);
+    }
+    Ok(ExitCode::Done)
+}
+
+fn open_fleet(
+    store: &GuixStore,
+    surroundings: &GuixSurroundings,
+    log: &mut Log,
+) -> Result<Fleet, ServeError> {
+    for problem in &surroundings.machines.problems {
+        log.daemon
+            .message(Level::Warning, &format!("offload: {problem}"));
+    }
+    let state = &surroundings.directories.state;
+    // Guix has its slots there; a machine's directory has a colon in its name.
+    let slots = SlotDirectory::open_guix(state.join("offload"))?;
+    let fleet = Fleet::new(
+        surroundings.machines.machines.clone(),
+        slots,
+        &state.join("offload/knowledge"),
+        surroundings.identity.clone(),
+        surroundings.timeouts,
+        store.store_dir().clone(),
+    );
+    Ok(fleet.of_guix())
+}
+
+/// What cannot be built elsewhere is found out before a machine is troubled.
+fn read_derivation(
+    store: &GuixStore,
+    request: &Request,
+) -> Result<(StorePath, Derivation<'static>), ServeError> {
+    let path = parse_path(store.store_dir(), &request.derivation)?;
+    let text = store.read_derivation(&path)?;
+    let derivation = parse_derivation(store.store_dir(), &path, &text)?;
+    Ok((path, derivation))
+}
+
+fn demand(request: &Request) -> Demand {
+    Demand {
+        system: request.system.clone(),
+        required_features: request.required_features.clone(),
+    }
+}
+
+/// Looks for a machine. If there is none now, replies so and returns nothing.
+async fn answer(
+    fleet: &mut Fleet,
+    request: &Request,
+    log: &mut Log,
+) -> Result<Option<Box<Lease>>, ServeError> {
+    let answer = fleet
+        .lease(&demand(request), Question::default, Patience::None, log)
+        .await?;
+    let refusals = match answer {
+        Answer::Leased(lease) => return Ok(Some(lease)),
+        Answer::Busy(refusals) | Answer::None(refusals) => refusals,
+    };
+    match follow(&refusals, request.local_slot) {
+        Reply::Postpone => {
+            let derivation = &request.derivation;
+            let message =
+                format!("offload: waiting for a machine to build {derivation}: {refusals}");
+            log.daemon.message(Level::Talkative, &message);
+            log.daemon.reply("postpone", None);
+        }
+        Reply::Decline => decline(request, &refusals.to_string(), log),
+    }
+    Ok(None)
+}
+
+/// What is said where there is no machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reply {
+    Postpone,
+    Decline,
+}
+
+/// A machine that is only full is waited for. Those that cannot be reached or have enough to do
+/// may stay so for ever: where the daemon has a slot of its own, it had better build.
+fn follow(refusals: &Refusals, local_slot: bool) -> Reply {
+    let is = |test: fn(&Reason) -> bool| refusals.0.iter().any(|(_, reason)| test(reason));
+    let full = is(|reason| matches!(reason, Reason::Full { max_jobs } if *max_jobs > 0));
+    let troubled = is(|reason| matches!(reason, Reason::Failed(_) | Reason::Overloaded(_)));
+    match full || (troubled && !local_slot) {
+        true => Reply::Postpone,
+        false => Reply::Decline,
+    }
+}
+
+fn decline(request: &Request, why: &str, log: &mut Log) {
+    let message = format!("offload: no machine builds {}: {why}", request.derivation);
+    log.daemon.message(Level::Talkative, &message);
+    log.daemon.reply("decline", None);
+}
+
+fn accept(lease: &Lease, log: &mut Log) {
+    if let Some(slot) = lease.slot_path() {
+        let (process, slot) = (std::process::id(), slot.display());
+        let message = format!("process {process} acquired build slot '{slot}'");
+        log.daemon.message(Level::Info, &message);
+    }
+    log.daemon.reply("accept", None);
+}
+
+fn job(
+    store: &GuixStore,
+    path: StorePath,
+    derivation: Derivation<'static>,
+    inputs: Inputs,
+    arguments: &GuixArguments,
+) -> Result<Job, ServeError> {
+    let store_dir = store.store_dir();
+    let Inputs { inputs, outputs } = inputs;
+    let inputs: BTreeSet<_> = inputs
+        .iter()
+        .map(|path| parse_path(store_dir, path))
+        .collect::<Result<_, _>>()?;
+    let options = BuildOptions {
+        silence: arguments.silence,
+        time: arguments.time,
+        use_substitutes: true,
+        ..BuildOptions::default()
+    };
+    Ok(Job::new(
+        store_dir, path, derivation, inputs, &outputs, options,
+    )?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Option<GuixArguments> {
+        let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        GuixArguments::parse(&words)
+    }
+
+    #[test]
+    fn arguments_are_those_of_both_versions() {
+        let old = parse("x86_64-linux 3600 1 0").unwrap();
+        assert_eq!(old.silence, Some(Duration::from_secs(3600)));
+        assert_eq!((old.trace, old.time), (true, None));
+        assert_eq!(parse("x86_64-linux 3600 true 0"), Some(old));
+        let silent = parse("i686-linux 0 false 7200").unwrap();
+        assert_eq!((silent.trace, silent.silence), (false, None));
+        for nonsense in [
+            "",
+            "x 1 1",
+            "x 1 yes 1",
+            "x -1 1 1",
+            "x 1 1 1 1",
+            "x 1 1 soon",
+        ] {
+            assert_eq!(parse(nonsense), None, "{nonsense:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_full_is_waited_for_and_who_is_dead_only_where_nobody_else_builds() {
+        let refused = |reasons: &[Reason]| {
+            let named = reasons
+                .iter()
+                .map(|reason| ("m".to_owned(), reason.clone()));
+            Refusals(named.collect())
+        };
+        let full = Reason::Full { max_jobs: 2 };
+        let off = Reason::Full { max_jobs: 0 };
+        let dead = Reason::Failed("cannot be reached".to_owned());
+        let loaded = Reason::Overloaded("is overloaded".to_owned());
+        let other = Reason::MissingFeatures(vec!["kvm".to_owned()]);
+        for local_slot in [false, true] {
+            let reply = |reasons: &[Reason]| follow(&refused(reasons), local_slot);
+            assert_eq!(reply(&[dead.clone(), full.clone()]), Reply::Postpone);
+            assert_eq!(reply(&[other.clone(), off.clone()]), Reply::Decline);
+            assert_eq!(reply(&[]), Reply::Decline);
+            let troubled = match local_slot {
+                true => Reply::Decline,
+                false => Reply::Postpone,
+            };
+            assert_eq!(reply(&[other.clone(), dead.clone()]), troubled);
+            assert_eq!(reply(&[loaded.clone()]), troubled);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! One output that a machine exports, on its way into a Guix store: restored straight into its
+//! final path while it is hashed, and removed again unless it is what was asked for and signed.
+
+use std::path::{Path, PathBuf};
+
+use guix_signature::{Acl, ItemHasher};
+use nar::Restore;
+use store_path::{
+    ContentAddress, ContentAddressMethod, Hash, HashFormat, Hasher, StoreDir, StorePath,
+};
+use worker_protocol::export::Trailer;
+use worker_protocol::wire::Decoder;
+use worker_protocol::{Context, NarHash, PathInfo, ValidPathInfo, Value, Version};
+
+use super::import::read_flat;
+use super::{ImportError, remove_tree};
+
+/// Longest trailer behind an archive, in bytes: a path of 300 bytes for each reference.
+const MAX_TRAILER: usize = 32 << 20;
+
+/// See the module's text. Dropping it unfinished removes what was restored.
+#[derive(Debug)]
+pub struct SignedImport {
+    restore: Restore,
+    place: PathBuf,
+    path: StorePath,
+    fixed: Option<(ContentAddress, Hasher)>,
+    context: Context,
+    hasher: ItemHasher,
+    size: u64,
+    /// What came behind the archive, once that is complete.
+    trailer: Option<Vec<u8>>,
+}
+
+/// An output that was restored, and is not registered. Dropping it removes it, unless it is
+/// [kept](Restored::keep).
+#[derive(Debug)]
+pub struct Restored {
+    /// What is known of it.
+    pub info: ValidPathInfo,
+    place: Option<PathBuf>,
+}
+
+impl Restored {
+    /// Leaves it in its place, for the daemon to register.
+    #[must_use]
+    pub fn keep(mut self) -> ValidPathInfo {
+        self.place = None;
+        self.info.clone()
+    }
+}
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        if let Some(place) = &self.place {
+            // What is left is not valid: the daemon removes it before it builds again.
+            let _ = remove_tree(place);
+        }
+    }
+}
+
+impl SignedImport {
+    pub(super) fn new(
+        place: PathBuf,
+        restore: Restore,
+        path: StorePath,
+        fixed: Option<ContentAddress>,
+        store_dir: StoreDir,
+    ) -> Self {
+        SignedImport {
+            restore,
+            place,
+            path,
+            fixed: fixed.map(|fixed| (fixed, Hasher::new(fixed.hash.algorithm()))),
+            context: Context {
+                store_dir,
+                version: Version::GUIX_NEWEST,
+            },
+            hasher: ItemHasher::new(),
+            size: 0,
+            trailer: None,
+        }
+    }
+
+    /// Takes the next bytes of the export: an archive, and the trailer behind it.
+    ///
+    /// # Errors
+    /// When they are no archive, the trailer is too long, or the file system refuses.
+    pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), ImportError> {
+        if self.trailer.is_none() {
+            let written = self.restore.write(bytes);
+            let written = written.map_err(|source| ImportError::Restore {
+                path: self.place.clone(),
+                source,
+            })?;
+            let (archive, rest) = bytes.split_at(written.consumed);
+            self.hasher.update(archive);
+            if let Some((fixed, hasher)) = &mut self.fixed
+                && fixed.method == ContentAddressMethod::Recursive
+            {
+                hasher.update(archive);
+            }
+            self.size += archive.len() as u64;
+            bytes = rest;
+            if written.finished {
+                self.trailer = Some(Vec::new());
+            }
+        }
+        if let Some(trailer) = &mut self.trailer {
+            if trailer.len() + bytes.len() > MAX_TRAILER {
+                return Err(self.malformed(format!("more than {MAX_TRAILER} bytes follow")));
+            }
+            trailer.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    /// Checks that this is the path that was asked for, signed by a key of `acl`, and that a fixed
+    /// output has its hash.
+    ///
+    /// # Errors
+    /// When anything is not so; the output is removed.
+    pub fn finish(self, acl: &Acl) -> Result<Restored, ImportError> {
+        let Some(bytes) = &self.trailer else {
+            return Err(self.malformed("the archive is cut off".to_owned()));
+        };
+        let mut decoder = Decoder::new(bytes);
+        let decoded = Trailer::decode(&mut decoder, &self.context)
+            .and_then(|trailer| decoder.finish().map(|()| trailer));
+        let trailer = match decoded {
+            Ok(trailer) => trailer,
+            Err(stop) => return Err(self.malformed(stop.to_string())),
+        };
+        let place = self.place.clone();
+        if trailer.path != self.path {
+            return Err(ImportError::OtherPath {
+                path: place,
+                exported: self.context.store_dir.print(&trailer.path),
+            });
+        }
+        let Some(signature) = &trailer.signature else {
+            return Err(ImportError::Unsigned(place));
+        };
+        let nar_hash = Hash::sha256(self.hasher.nar_hash());
+        let hash = self.hasher.finish(&trailer.signed_bytes(&self.context));
+        if let Err(error) = acl.verify(signature.as_bytes(), &hash) {
+            let reason = error.to_string();
+            return Err(ImportError::Signature {
+                path: place,
+                reason,
+            });
+        }
+        if let Some((fixed, hasher)) = self.fixed {
+            check_fixed(&place, &fixed, hasher)?;
+        }
+        if let Err(source) = self.restore.finish() {
+            return Err(ImportError::Restore {
+                path: place,
+                source,
+            });
+        }
+        let info = PathInfo {
+            deriver: trailer.deriver,
+            nar_hash: NarHash(nar_hash),
+            references: trailer.references.into_iter().collect(),
+            registration_time: 0,
+            nar_size: self.size,
+            ultimate: false,
+            signatures: Default::default(),
+            content_address: None,
+        };
+        Ok(Restored {
+            info: ValidPathInfo {
+                path: self.path,
+                info,
+            },
+            place: Some(place),
+        })
+    }
+
+    fn malformed(&self, reason: String) -> ImportError {
+        ImportError::Export {
+            path: self.place.clone(),
+            reason,
+        }
+    }
+}
+
+/// Whether the content at `place` is what the derivation says.
+fn check_fixed(
+    place: &Path,
+    fixed: &ContentAddress,
+    mut hasher: Hasher,
+) -> Result<(), ImportError> {
+    if fixed.method != ContentAddressMethod::Recursive {
+        read_flat(place, |bytes| hasher.update(bytes))?;
+    }
+    let actual = hasher.finish();
+    match actual == fixed.hash {
+        true => Ok(()),
+        false => Err(ImportError::FixedOutput {
+            path: place.to_owned(),
+            specified: fixed.hash.print(HashFormat::Sri),
+            actual: actual.print(HashFormat::Sri),
+        }),
+    }
+}

@@ -1,0 +1,259 @@
+//! A conversation with a machine's guix-daemon. Each request waits for the reply to the last one:
+//! a guix-daemon takes what it did not expect for an error.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use store_path::StorePath;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use worker_protocol::operation::{
+    AddTempRoot, AddTextToStore, ExportPath, Operation, QueryValidPaths, SetOptions,
+};
+use worker_protocol::wire::Text;
+
+use super::{Conversation, Remote, SILENCE, Worker, Writer, queue, reply, unless_silent};
+use crate::failure::{Failure, RemoteFailure};
+use crate::job::BuildOptions;
+use crate::link::ByteStream;
+use crate::local::SignedImport;
+use crate::log::{Log, Said};
+
+/// How long a machine may send nothing of an export, or take in nothing of an import.
+const STALL: Duration = Duration::from_secs(600);
+/// How long a machine may take to say how it is.
+const CONDITION: Duration = Duration::from_secs(10);
+/// Longest answer to that question, in bytes.
+const MAX_ANSWER: u64 = 4096;
+
+/// How a machine is doing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Condition {
+    /// The load of the last minute per core: 1 is fully loaded.
+    pub load: Option<f64>,
+    /// What is free on the store's file system, in bytes.
+    pub free_disk: Option<u64>,
+}
+
+/// `guix archive --import` on the machine.
+pub(crate) struct Importer {
+    writer: Writer,
+    stream: super::Reader,
+}
+
+impl Remote {
+    pub(crate) fn worker(&mut self) -> &mut Worker {
+        match &mut self.conversation {
+            Conversation::Worker(client) => client,
+            Conversation::Serve(_) => unreachable!("a guix-daemon has no serve protocol"),
+        }
+    }
+
+    async fn call<O: Operation>(
+        &mut self,
+        operation: &O,
+        action: &'static str,
+        log: &mut Log,
+    ) -> Result<O::Reply, Failure> {
+        let client = self.worker();
+        let called = match queue(client, operation).await {
+            Ok(ticket) => reply(client, ticket, log).await,
+            Err(error) => Err(error),
+        };
+        called.map_err(|error| error.during(action))
+    }
+
+    /// Sets how the machine builds for the rest of the conversation.
+    pub(crate) async fn set_guix_options(
+        &mut self,
+        options: BuildOptions,
+        trace: bool,
+        log: &mut Log,
+    ) -> Result<(), Failure> {
+        let seconds = |bound: Option<Duration>| bound.map_or(0, |bound| bound.as_secs());
+        let pair = |name: &str, value: u64| (Text::from(name), Text::from(value.to_string()));
+        let settings = BTreeMap::from([
+            pair("build-max-silent-time", seconds(options.silence)),
+            pair("build-timeout", seconds(options.time)),
+        ]);
+        let request = SetOptions {
+            verbosity: 0,
+            max_silent_time: seconds(options.silence),
+            print_build_trace: trace,
+            use_substitutes: options.use_substitutes,
+            settings,
+            ..SetOptions::default()
+        };
+        self.call(&request, "set the machine's options", log).await
+    }
+
+    /// Protects `path`, valid or not, from the machine's garbage collector for the length of the
+    /// conversation.
+    pub(crate) async fn root(&mut self, path: &StorePath, log: &mut Log) -> Result<(), Failure> {
+        let request = AddTempRoot { path: path.clone() };
+        let rooted = self.call(&request, "protect the derivation", log).await;
+        rooted.map(drop)
+    }
+
+    /// Those of `paths` that the machine has.
+    pub(crate) async fn valid(
+        &mut self,
+        paths: BTreeSet<StorePath>,
+        log: &mut Log,
+    ) -> Result<BTreeSet<StorePath>, Failure> {
+        let request = QueryValidPaths {
+            paths,
+            substitute: false,
+        };
+        self.call(&request, "ask which inputs are missing", log)
+            .await
+    }
+
+    /// Adds a file whose path follows from its contents.
+    pub(crate) async fn add_text(
+        &mut self,
+        request: &AddTextToStore,
+        log: &mut Log,
+    ) -> Result<StorePath, Failure> {
+        self.call(request, "copy inputs to the machine", log).await
+    }
+
+    /// Receives an export of `path` into `import`.
+    pub(crate) async fn export(
+        &mut self,
+        path: &StorePath,
+        import: &mut SignedImport,
+        log: &mut Log,
+    ) -> Result<(), Failure> {
+        let failed = |error: RemoteFailure| error.during("copy an output from the machine");
+        let client = self.worker();
+        let request = ExportPath {
+            path: path.clone(),
+            sign: true,
+        };
+        let ticket = queue(client, &request).await.map_err(failed)?;
+        let heard = Cell::new(Instant::now());
+        let broken = RefCell::new(None);
+        let stop = Notify::new();
+        let mut forward = |message| {
+            heard.set(Instant::now());
+            log.forward(Said::Message(message));
+        };
+        let mut take = |block: Vec<u8>| {
+            heard.set(Instant::now());
+            let mut broken = broken.borrow_mut();
+            if broken.is_none()
+                && let Err(error) = import.write(&block)
+            {
+                *broken = Some(error);
+                stop.notify_one();
+            }
+        };
+        let exported = client.reply_with_data(ticket, &mut forward, &mut take);
+        let exported = tokio::select! {
+            // First, because a machine that sends without end keeps the other one busy for ever.
+            biased;
+            () = stop.notified() => Ok(()),
+            exported = unless_silent(STALL, &heard, exported) => exported.map(drop),
+        };
+        match broken.into_inner() {
+            Some(error) => Err(error.into()),
+            None => exported.map_err(failed),
+        }
+    }
+
+    /// Starts `guix archive --import` on the machine.
+    pub(crate) async fn start_import(&self) -> Result<Importer, Failure> {
+        let ByteStream { reader, writer, .. } = self.link.exec("guix archive --import").await?;
+        Ok(Importer {
+            writer,
+            stream: reader,
+        })
+    }
+
+    /// Asks the machine how it is doing, by one command. What it does not tell is not known.
+    pub(crate) async fn condition(&self) -> Option<Condition> {
+        let store = self.store_dir.as_str();
+        let command = format!("cat /proc/loadavg; nproc; df -Pk '{store}'");
+        let asking = async {
+            let mut answer = String::new();
+            let stream = self.link.exec(&command).await.ok()?;
+            let mut limited = stream.reader.take(MAX_ANSWER);
+            // Complaints come as an error at the end; what was said before counts.
+            let _ = limited.read_to_string(&mut answer).await;
+            Some(parse_condition(&answer))
+        };
+        tokio::time::timeout(CONDITION, asking).await.ok().flatten()
+    }
+}
+
+impl Importer {
+    /// Sends some of the stream.
+    pub(crate) async fn write(&mut self, data: &[u8]) -> Result<(), RemoteFailure> {
+        let written = tokio::time::timeout(STALL, self.writer.write_all(data)).await;
+        written
+            .map_err(|_| RemoteFailure::Silent(STALL))?
+            .map_err(|error| RemoteFailure::Command(error.to_string()))
+    }
+
+    /// Ends the stream, and waits until the machine has taken it in. What the command says on its
+    /// standard error need not mean that it failed.
+    pub(crate) async fn finish(mut self) -> Result<(), RemoteFailure> {
+        let finishing = async {
+            self.writer.shutdown().await?;
+            let mut sink = tokio::io::sink();
+            tokio::io::copy(&mut self.stream, &mut sink).await.map(drop)
+        };
+        let finished = tokio::time::timeout(SILENCE, finishing).await;
+        finished
+            .map_err(|_| RemoteFailure::Silent(SILENCE))?
+            .map_err(|error| RemoteFailure::Command(error.to_string()))
+    }
+}
+
+/// ```text
+/// 0.52 0.58 0.59 1/467 12345
+/// 8
+/// Filesystem     1024-blocks     Used Available Capacity Mounted on
+/// /dev/vda1         41152736 20576368  18460000      53% /
+/// ```
+fn parse_condition(answer: &str) -> Condition {
+    let mut lines = answer.lines();
+    let first = |line: Option<&str>| line.and_then(|line| line.split(' ').next()?.parse().ok());
+    let load: Option<f64> = first(lines.next());
+    let cores: Option<f64> = first(lines.next());
+    let blocks = lines
+        .last()
+        .and_then(|line| line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok());
+    let load = load.zip(cores).map(|(load, cores)| load / cores.max(1.0));
+    Condition {
+        load: load.filter(|load| load.is_finite()),
+        free_disk: blocks.map(|blocks| blocks.saturating_mul(1024)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn load_is_per_core_and_disk_in_bytes() {
+        let answer = "0.50 0.58 0.59 1/467 12345\n2\n\
+            Filesystem     1024-blocks     Used Available Capacity Mounted on\n\
+            /dev/vda1         41152736 20576368  18460000      53% /\n";
+        let condition = Condition {
+            load: Some(0.25),
+            free_disk: Some(18_460_000 << 10),
+        };
+        assert_eq!(parse_condition(answer), condition);
+        let unknown = Condition {
+            load: None,
+            free_disk: None,
+        };
+        for nonsense in ["", "x\ny\nz\n", "sh: nproc: not found\n"] {
+            assert_eq!(parse_condition(nonsense), unknown, "{nonsense:?}");
+        }
+    }
+}

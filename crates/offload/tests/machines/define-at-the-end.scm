@@ -1,0 +1,2 @@
+(list)
+(define machines (list (build-machine (name "a"))))

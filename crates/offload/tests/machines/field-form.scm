@@ -1,0 +1,3 @@
+(list (build-machine (name "good") (user "u") (host-key "ssh-ed25519 AAAA") (systems (quote ("x86_64-linux"))))
+      (build-machine (name "a" "b") (user "u") (host-key "ssh-ed25519 AAAA"))
+      (build-machine name))

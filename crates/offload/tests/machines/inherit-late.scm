@@ -1,0 +1,3 @@
+(define good (build-machine (name "good") (user "u") (host-key "ssh-ed25519 AAAA") (systems (quote ("x86_64-linux")))))
+(list good
+      (build-machine (name "a") (inherit good)))

@@ -1,0 +1,1 @@
+(list (string-append "a" 1))

@@ -1,0 +1,2 @@
+(define |a b| 1)
+(list)

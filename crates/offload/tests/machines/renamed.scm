@@ -1,0 +1,2 @@
+(use-modules ((srfi srfi-1) #:prefix s:))
+(list)

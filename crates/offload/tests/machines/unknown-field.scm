@@ -1,0 +1,2 @@
+(list (build-machine (name "good") (user "u") (host-key "ssh-ed25519 AAAA") (systems (quote ("x86_64-linux"))))
+      (build-machine (name "a") (user "u") (host-key "ssh-ed25519 AAAA") (speeed 2.)))

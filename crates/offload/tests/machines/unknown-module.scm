@@ -1,0 +1,2 @@
+(use-modules (no such module))
+(list)

@@ -3,9 +3,11 @@
 //! One model, [`Machine`], and one reader per format. A reader never fails as a whole: an entry it
 //! cannot understand becomes a [`Problem`] that names file and line, and the other entries stand.
 
+mod compression;
 mod nix;
 mod store_uri;
 
+pub use compression::{Compression, CompressionMethod, UnknownCompression};
 pub use nix::{IncludeError, read_builders};
 pub use store_uri::{Scheme, StoreUri, StoreUriError};
 
@@ -13,25 +15,33 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a machine entry stood, for messages: `/etc/nix/machines:3`.
+/// Where a machine entry stood, for messages: `/etc/nix/machines:3`, `/etc/guix/machines.scm:3:7`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// What held the entry: a file's path, or the name of the setting for an inline entry.
     pub source: String,
     /// Line, counted from 1. In an inline setting every `;` starts a new line.
     pub line: usize,
+    /// Byte in the line, counted from 1, where an entry does not have its lines to itself.
+    pub column: Option<usize>,
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.source, self.line)
+        write!(f, "{}:{}", self.source, self.line)?;
+        match self.column {
+            Some(column) => write!(f, ":{column}"),
+            None => Ok(()),
+        }
     }
 }
 
 /// One entry of the machine list: a builder and what it offers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Machine {
-    /// How the builder is reached.
+    /// What messages and the build's trace call it: a store URI in Nix's lists, a name in Guix's.
+    pub name: String,
+    /// How the builder is reached. Guix's lists have its parts: `ssh://user@name:port`.
     pub uri: StoreUri,
     /// Systems it builds for, `x86_64-linux`; never empty.
     pub systems: BTreeSet<String>,
@@ -48,6 +58,13 @@ pub struct Machine {
     /// The host's public keys in OpenSSH's one-line form (`ssh-ed25519 AAAA..`), decoded from the
     /// list's base64 column. `None` means that known_hosts decides.
     pub host_key: Option<String>,
+    /// How what passes over the connection is compressed.
+    pub compression: Compression,
+    /// The socket of its store daemon; `None` means the usual one.
+    pub daemon_socket: Option<String>,
+    /// From this load on, per core, it gets no more builds; `None` means that its load does not
+    /// matter. Nix's lists know no such thing.
+    pub overload_threshold: Option<f64>,
     /// Where the entry stood.
     pub origin: Origin,
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
 
-use super::{Machine, MachineList, Origin, Problem, ProblemKind, StoreUri};
+use super::{Compression, Machine, MachineList, Origin, Problem, ProblemKind, StoreUri};
 
 /// Files that include each other are followed to this depth.
 const MAX_INCLUDE_DEPTH: usize = 8;
@@ -58,6 +58,7 @@ fn read_text(text: &str, source: &str, system: &str, depth: usize, list: &mut Ma
         let origin = Origin {
             source: source.to_owned(),
             line: index + 1,
+            column: None,
         };
         if entry.is_empty() {
             continue;
@@ -114,8 +115,10 @@ fn parse_entry(entry: &str, system: &str, origin: &Origin) -> Result<Machine, Pr
     if systems.is_empty() {
         systems.insert(system.to_owned());
     }
+    let uri = StoreUri::parse(columns[0])?;
     Ok(Machine {
-        uri: StoreUri::parse(columns[0])?,
+        name: uri.to_string(),
+        uri,
         systems,
         ssh_key: column(2).map(PathBuf::from),
         max_jobs: column(3).map_or(Ok(1), parse_max_jobs)?,
@@ -123,6 +126,9 @@ fn parse_entry(entry: &str, system: &str, origin: &Origin) -> Result<Machine, Pr
         supported_features: set(column(5)),
         mandatory_features: set(column(6)),
         host_key: column(7).map(parse_host_key).transpose()?,
+        compression: Compression::default(),
+        daemon_socket: None,
+        overload_threshold: None,
         origin: origin.clone(),
     })
 }

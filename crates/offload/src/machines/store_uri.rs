@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Longest URI that is read, in bytes. OpenSSH's own limit for a host name is 1025.
 const MAX_URI: usize = 8192;
@@ -110,6 +110,33 @@ impl StoreUri {
         })
     }
 
+    /// Makes the URI of these parts.
+    ///
+    /// ```
+    /// # use offload::machines::{Scheme, StoreUri};
+    /// let uri = StoreUri::from_parts(Scheme::Ssh, Some("c@d"), "::1", Some(2222))?;
+    /// assert_eq!(uri.as_str(), "ssh://c%40d@[::1]:2222");
+    /// # Ok::<(), offload::machines::StoreUriError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the host is none.
+    pub fn from_parts(
+        scheme: Scheme,
+        user: Option<&str>,
+        host: &str,
+        port: Option<u16>,
+    ) -> Result<Self, StoreUriError> {
+        check_host(host, host)?;
+        let user = user.map_or_else(String::new, |user| format!("{}@", encode(user)));
+        let host = match host.contains(':') {
+            true => format!("[{host}]"),
+            false => host.to_owned(),
+        };
+        let port = port.map_or_else(String::new, |port| format!(":{port}"));
+        Self::parse(&format!("{}://{user}{host}{port}", scheme.as_str()))
+    }
+
     /// The URI as written, with a scheme.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -198,6 +225,11 @@ fn parse_query(query: &str) -> Result<BTreeMap<String, String>, StoreUriError> {
             Ok((decode(name)?, decode(value)?))
         })
         .collect()
+}
+
+fn encode(text: &str) -> impl fmt::Display {
+    const LEFT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+    utf8_percent_encode(text, LEFT)
 }
 
 fn decode(text: &str) -> Result<String, StoreUriError> {

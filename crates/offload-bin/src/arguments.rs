@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::demo;
+use crate::store::Store;
 
 /// How the program was called.
 pub(crate) enum Call {
@@ -12,6 +13,8 @@ pub(crate) enum Call {
     NixHook,
     /// By guix-daemon: `SYSTEM MAX-SILENT-TIME PRINT-TRACE BUILD-TIMEOUT`.
     GuixHook,
+    /// As the program of a `builders` line: `--stdio`.
+    Endpoint,
     /// By a person.
     Command(Command),
 }
@@ -38,12 +41,18 @@ pub(crate) enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// Serves all machines as one store that builds.
+    ///
+    /// For a Nix whose daemon takes no build hook: `offload store --print-builders` prints the line
+    /// for nix.conf.
+    Store(Store),
 }
 
 impl Command {
     pub(crate) fn run(self) -> ExitCode {
         match self {
             Command::Demo { keep } => demo::run(keep),
+            Command::Store(store) => store.run(),
         }
     }
 }
@@ -62,6 +71,7 @@ impl Call {
         let is_number = |text: &String| text.parse::<u64>().is_ok();
         match arguments {
             [verbosity] if is_number(verbosity) => Some(Call::NixHook),
+            [stdio] if stdio == "--stdio" => Some(Call::Endpoint),
             [_, silence, trace, timeout]
                 if is_number(silence) && is_number(timeout) && is_boolean(trace) =>
             {
@@ -89,6 +99,7 @@ mod tests {
     #[test]
     fn a_daemon_gives_numbers_and_a_person_words() {
         assert!(matches!(of_daemon("3"), Some(Call::NixHook)));
+        assert!(matches!(of_daemon("--stdio"), Some(Call::Endpoint)));
         assert!(matches!(
             of_daemon("x86_64-linux 3600 0 0"),
             Some(Call::GuixHook)

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Uid, User};
-use offload::fleet::Identity;
+use nix::unistd::{Uid, User, gethostname};
 use offload::hook::Surroundings;
-use offload::link::Timeouts;
+use offload::link::{Identity, Timeouts};
 use offload::local::StoreDirectories;
 
 /// Reads `NIX_STORE_DIR`, `NIX_STATE_DIR`, and who runs this.
@@ -22,11 +21,20 @@ pub(crate) fn surroundings() -> Surroundings {
     }
 }
 
-/// The user who runs this. Daemons are often started without `HOME` and `USER`, so the user
+/// The user who runs this, and the environment that configuration files refer to. Daemons are often started without `HOME` and `USER`, so the user
 /// database has the last word on the name and the first after `HOME` on the directory.
 fn identity() -> Identity {
-    let user = User::from_uid(Uid::effective()).ok().flatten();
+    let uid = Uid::effective();
+    let user = User::from_uid(uid).ok().flatten();
     let home = std::env::home_dir().unwrap_or_else(|| Path::new("/").to_owned());
     let name = user.map_or_else(|| "root".to_owned(), |user| user.name);
-    Identity::of(name, &home)
+    let mut identity = Identity::new(name, uid.as_raw(), home);
+    if let Ok(host) = gethostname() {
+        identity.host_name = host.to_string_lossy().into_owned();
+    }
+    // What is not UTF-8 cannot be meant by a configuration file.
+    identity.environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    identity
 }

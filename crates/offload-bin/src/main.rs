@@ -6,6 +6,7 @@ mod arguments;
 mod demo;
 mod environment;
 mod nix_hook;
+mod store;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
             eprintln!("offload: guix-daemon's dialect is not spoken yet");
             ExitCode::FAILURE
         }
+        Call::Endpoint => store::Store::stdio().run(),
         Call::Command(command) => command.run(),
     }
 }

@@ -14,7 +14,7 @@ use crate::failure::{Failure, RemoteFailure};
 use crate::local::NixStore;
 use crate::log::{Copying, Log};
 use crate::remote::{
-    Conversation, OutputClaim, Reader, Remote, Serve, Worker, Writer, reply, unless_silent,
+    ArchiveClaim, Conversation, Reader, Remote, Serve, Worker, Writer, reply, unless_silent,
 };
 
 /// Bytes read from an input and sent at a time.
@@ -242,7 +242,7 @@ async fn send_archive(
 pub(crate) async fn receive(
     remote: &mut Remote,
     store: &NixStore,
-    claim: OutputClaim,
+    claim: ArchiveClaim,
     promised: ValidPathInfo,
     address: Option<ContentAddress>,
     copying: &mut Copying,

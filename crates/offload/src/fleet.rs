@@ -1,53 +1,29 @@
 //! The machines together: finds one for a build, and takes a slot and a connection on it.
 
-use std::path::PathBuf;
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use store_path::StoreDir;
 use tokio::time::Instant;
 
+use crate::failure::Failure;
 use crate::health::{self, Health};
-use crate::link::{Credentials, HostKeys, SshTarget, Timeouts};
+use crate::link::{Destination, Identity, LinkError, SshSettings, SshTarget, Timeouts};
 use crate::log::{Level, Log};
 use crate::machines::Machine;
+use crate::queue::QueueDirectory;
 use crate::remote::{Question, Remote};
 use crate::schedule::{self, Demand, Reason, State};
 use crate::slots::{Slot, SlotDirectory, SlotError};
 
-/// The port of SSH.
-const SSH_PORT: u16 = 22;
-
-/// Whose keys and known hosts are used where the machine list names none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The user name on machines whose URI names none: that of the user who runs this.
-    pub user: String,
-    /// Key files for machines whose entry names none.
-    pub keys: Vec<PathBuf>,
-    /// Where host keys are looked up that are not pinned.
-    pub known_hosts: Vec<PathBuf>,
-}
-
-impl Identity {
-    /// What OpenSSH uses for `user` with the home directory `home`, in its order of preference.
-    #[must_use]
-    pub fn of(user: impl Into<String>, home: &std::path::Path) -> Self {
-        let ssh = home.join(".ssh");
-        let key = |name| ssh.join(name);
-        Identity {
-            user: user.into(),
-            keys: ["id_rsa", "id_ecdsa", "id_ed25519"].map(key).to_vec(),
-            known_hosts: vec![
-                ssh.join("known_hosts"),
-                PathBuf::from("/etc/ssh/ssh_known_hosts"),
-            ],
-        }
-    }
-}
-
 /// How long a machine that could not be reached is left alone. A hook whose builds are postponed
 /// lives on and is asked every few seconds, so the answer must not be for ever.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
+
+/// Pause between two looks for a free slot, of the one whose turn it is.
+const SLOT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What was found out about a machine. The whole reason was told at that moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +52,13 @@ pub struct Fleet {
     troubles: Vec<Option<Trouble>>,
     /// By this process or another.
     health: Health,
+    queues: QueueDirectory,
     slots: SlotDirectory,
     identity: Identity,
+    /// What the identity's files say; they are read when the first machine is connected to.
+    settings: OnceCell<SshSettings>,
+    /// What of them is not honoured, as far as it was told.
+    told: BTreeSet<String>,
     timeouts: Timeouts,
     store_dir: StoreDir,
 }
@@ -92,15 +73,29 @@ pub struct Lease {
     /// Why this machine and no other: `load 0 of 8, best of 2 machines that would do`.
     pub reason: String,
     index: usize,
-    slot: Slot,
+    slot: Option<Slot>,
 }
 
 impl Lease {
-    /// The slot that is held.
+    /// The number of the slot that is held, from 0.
     #[must_use]
-    pub fn slot(&self) -> &Slot {
-        &self.slot
+    pub fn slot(&self) -> Option<u32> {
+        self.slot.as_ref().map(Slot::index)
     }
+
+    /// Gives the slot to whoever waits for it: nothing more is built here.
+    pub fn release_slot(&mut self) {
+        self.slot = None;
+    }
+}
+
+/// What is done when all machines that would do are full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// [`Answer::Busy`] is returned.
+    None,
+    /// A slot is waited for, first come first served.
+    Waits,
 }
 
 /// Whether there is a machine for a build.
@@ -132,12 +127,13 @@ impl std::fmt::Display for Refusals {
 }
 
 impl Fleet {
-    /// A fleet of `machines`, whose builds are for the store at `store_dir`.
+    /// A fleet of `machines`, whose builds are for the store at `store_dir`. What is learnt about
+    /// them, and who waits for them, is kept in `knowledge`, a directory.
     #[must_use]
     pub fn new(
         machines: Vec<Machine>,
         slots: SlotDirectory,
-        health: Health,
+        knowledge: &Path,
         identity: Identity,
         timeouts: Timeouts,
         store_dir: StoreDir,
@@ -145,9 +141,12 @@ impl Fleet {
         Fleet {
             troubles: vec![None; machines.len()],
             machines,
+            health: Health::open(knowledge),
+            queues: QueueDirectory::new(knowledge.join("queues")),
             slots,
-            health,
             identity,
+            settings: OnceCell::new(),
+            told: BTreeSet::new(),
             timeouts,
             store_dir,
         }
@@ -169,21 +168,30 @@ impl Fleet {
         &mut self,
         demand: &Demand,
         foresee: impl Fn() -> Question,
+        patience: Patience,
         log: &mut Log,
     ) -> Result<Answer, SlotError> {
         let asked = Instant::now();
         loop {
-            let (index, slot, reason) = match self.choose(demand, asked).await? {
+            let choice = match patience {
+                Patience::None => self.choose(demand, asked).await?,
+                Patience::Waits => self.choose_in_turn(demand, asked).await?,
+            };
+            let (index, slot, reason) = match choice {
                 Ok(chosen) => chosen,
                 Err(answer) => return Ok(answer),
             };
+            let target = self.target(index, log);
             let machine = &self.machines[index];
             let known = self.health.of(machine);
-            let target = self.target(machine);
             let store_dir = self.store_dir.clone();
-            let connecting =
-                Remote::connect(machine, &target, store_dir, &known, &foresee(), log).await;
-            match connecting {
+            let connected = match target {
+                Ok(target) => {
+                    Remote::connect(machine, &target, store_dir, &known, &foresee(), log).await
+                }
+                Err(error) => Err(Failure::Link(error)),
+            };
+            match connected {
                 Ok(remote) => {
                     let (way, protocol) = (remote.way(), remote.protocol());
                     self.health.reached(machine, way, protocol);
@@ -192,7 +200,7 @@ impl Fleet {
                         remote,
                         reason,
                         index,
-                        slot,
+                        slot: Some(slot),
                     })));
                 }
                 Err(failure) => {
@@ -211,6 +219,26 @@ impl Fleet {
     pub async fn give_up(&mut self, lease: Lease) {
         self.troubles[lease.index] = Some(Trouble::Failed);
         lease.remote.close().await;
+    }
+
+    /// As [`Fleet::choose`], but never busy: waits for a slot, behind those that waited before.
+    async fn choose_in_turn(
+        &mut self,
+        demand: &Demand,
+        asked: Instant,
+    ) -> Result<Result<(usize, Slot, String), Answer>, SlotError> {
+        let idle = vec![State::Used(0); self.machines.len()];
+        let possible = schedule::rank(&self.machines, &idle, demand).candidates;
+        let turn = self
+            .queues
+            .join(possible.iter().map(|&index| &self.machines[index]))?;
+        turn.wait_for_turn().await?;
+        loop {
+            match self.choose(demand, asked).await? {
+                Err(Answer::Busy(_)) => tokio::time::sleep(SLOT_PAUSE).await,
+                choice => return Ok(choice),
+            }
+        }
     }
 
     async fn choose(
@@ -283,23 +311,33 @@ impl Fleet {
         }))
     }
 
-    fn target(&self, machine: &Machine) -> SshTarget {
+    /// How a machine is reached. Tells what of the SSH configuration is not honoured, once.
+    fn target(&mut self, index: usize, log: &mut Log) -> Result<SshTarget, LinkError> {
+        let settings = self
+            .settings
+            .get_or_init(|| SshSettings::read(&self.identity));
+        let destination = Destination::from(&self.machines[index]);
+        let plan = settings.plan(&destination, self.timeouts)?;
+        for warning in plan.warnings {
+            let message = format!("offload: {warning}");
+            if self.told.insert(message.clone()) {
+                log.daemon.message(Level::Warning, &message);
+            }
+        }
+        Ok(plan.target)
+    }
+}
+
+impl From<&Machine> for Destination {
+    fn from(machine: &Machine) -> Self {
         let uri = &machine.uri;
-        let named_key = machine.ssh_key.clone();
-        let key = named_key.or_else(|| uri.parameter("ssh-key").map(PathBuf::from));
-        SshTarget {
+        Destination {
             host: uri.host().to_owned(),
-            port: uri.port().unwrap_or(SSH_PORT),
-            user: uri.user().unwrap_or(&self.identity.user).to_owned(),
-            credentials: match key {
-                Some(file) => Credentials::KeyFile(file),
-                None => Credentials::AnyOf(self.identity.keys.clone()),
-            },
-            host_keys: match &machine.host_key {
-                Some(line) => HostKeys::Pinned(line.clone()),
-                None => HostKeys::KnownHosts(self.identity.known_hosts.clone()),
-            },
-            timeouts: self.timeouts,
+            port: uri.port(),
+            user: uri.user().map(str::to_owned),
+            key: machine.ssh_key.clone(),
+            host_key: machine.host_key.clone(),
+            compress: machine.compression.is_some(),
         }
     }
 }

@@ -4,9 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use derivation::{Derivation, Kind, Output};
+use derivation::{Derivation, Kind, Output, OutputName, SortedMap};
 use store_path::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir, StorePath};
+use worker_protocol::wire::Text;
 use worker_protocol::{BasicDerivation, DrvOutput};
+
+use crate::schedule::Demand;
 
 /// A build.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,8 +52,9 @@ pub enum Content {
         method: ContentAddressMethod,
         /// With what.
         algorithm: HashAlgorithm,
-        /// The output's identity: the derivation's hash modulo, and its name.
-        id: DrvOutput,
+        /// The output's identity, the derivation's hash modulo and its name, where the `.drv` file
+        /// is at hand.
+        id: Option<DrvOutput>,
     },
 }
 
@@ -83,6 +87,24 @@ pub enum JobError {
     /// It is of a kind that is built where it is asked for.
     #[error("derivation {0} is impure, dynamic or not resolved yet, and not offloaded")]
     Kind(String),
+    /// What was sent of an output makes no sense.
+    #[error("output {output} of {derivation} makes no sense: {why}")]
+    Output {
+        /// The `.drv` file.
+        derivation: String,
+        /// The output's name.
+        output: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// It does not say what it demands of a machine.
+    #[error("failed to read what {path} demands of a machine: {error}")]
+    Requirements {
+        /// The `.drv` file.
+        path: String,
+        /// What is wrong.
+        error: derivation::RequirementsError,
+    },
     /// An output is wanted that it does not have.
     #[error("derivation {path} has no output {wanted:?}")]
     NoSuchOutput {
@@ -148,7 +170,13 @@ impl Job {
         wanted: &[String],
         options: BuildOptions,
     ) -> Result<Self, JobError> {
-        let outputs = outputs(store_dir, &path, &derivation)?;
+        let id = |output: &str| {
+            Some(DrvOutput {
+                derivation_hash: floating_hash(store_dir, &derivation),
+                output: output.to_owned(),
+            })
+        };
+        let outputs = outputs(store_dir, &path, &derivation.outputs, id)?;
         let wanted = wanted
             .iter()
             .map(|wanted| {
@@ -176,6 +204,45 @@ impl Job {
         })
     }
 
+    /// A job from what a client of the worker protocol sends, and the closure of its inputs, with
+    /// what it demands of a machine. All outputs are wanted.
+    ///
+    /// # Errors
+    /// When it makes no sense, or is of a kind that is not offloaded.
+    pub fn from_basic(
+        store_dir: &StoreDir,
+        path: StorePath,
+        derivation: BasicDerivation,
+        inputs: BTreeSet<StorePath>,
+        options: BuildOptions,
+    ) -> Result<(Self, Demand), JobError> {
+        let parsed = parse_basic(store_dir, &path, &derivation)?;
+        let requirements = parsed.requirements();
+        let requirements = requirements.map_err(|error| JobError::Requirements {
+            path: store_dir.print(&path),
+            error,
+        })?;
+        // Its inputs may be more than the .drv file has, so that its identity is not known.
+        let outputs = outputs(store_dir, &path, &parsed.outputs, |_| None)?;
+        let derivation = BasicDerivation {
+            input_sources: inputs.clone(),
+            ..derivation
+        };
+        let job = Job {
+            path,
+            derivation,
+            inputs,
+            wanted: outputs.iter().map(|output| output.name.clone()).collect(),
+            outputs,
+            options,
+        };
+        let demand = Demand {
+            system: requirements.system,
+            required_features: requirements.features.into_iter().collect(),
+        };
+        Ok((job, demand))
+    }
+
     /// Whether the outputs' paths follow from their contents.
     #[must_use]
     pub fn is_floating(&self) -> bool {
@@ -186,19 +253,17 @@ impl Job {
 fn outputs(
     store_dir: &StoreDir,
     path: &StorePath,
-    derivation: &Derivation<'_>,
+    outputs: &SortedMap<OutputName<'_>, Output<'_>>,
+    id: impl Fn(&str) -> Option<DrvOutput>,
 ) -> Result<Vec<JobOutput>, JobError> {
-    let outputs = derivation.outputs.iter().map(|(name, output)| {
+    let outputs = outputs.iter().map(|(name, output)| {
         let content = match output {
             Output::InputAddressed { .. } => Content::Any,
             Output::Fixed { address, .. } => Content::Fixed(*address),
             Output::Floating { method, algorithm } => Content::Floating {
                 method: *method,
                 algorithm: *algorithm,
-                id: DrvOutput {
-                    derivation_hash: floating_hash(store_dir, derivation),
-                    output: name.to_string(),
-                },
+                id: id(name),
             },
             Output::Deferred | Output::Impure { .. } => {
                 return Err(JobError::Kind(store_dir.print(path)));
@@ -211,6 +276,46 @@ fn outputs(
         })
     });
     outputs.collect()
+}
+
+/// What a client has sent, understood.
+fn parse_basic(
+    store_dir: &StoreDir,
+    path: &StorePath,
+    sent: &BasicDerivation,
+) -> Result<derivation::BasicDerivation<'static>, JobError> {
+    let text = |text: &Text| text.to_string_lossy().into_owned();
+    let outputs = sent.outputs.iter().map(|(name, output)| {
+        let wrong = |why: String| JobError::Output {
+            derivation: store_dir.print(path),
+            output: text(name),
+            why,
+        };
+        let place = match text(&output.path).as_str() {
+            "" => None,
+            place => {
+                let place = store_dir.parse(place);
+                Some(place.map_err(|error| wrong(error.to_string()))?.into())
+            }
+        };
+        let (algorithm, hash) = (text(&output.hash_algorithm), text(&output.hash));
+        let output = Output::from_fields(place, &algorithm, &hash);
+        let output = output.map_err(|error| wrong(error.to_string()))?;
+        Ok((OutputName::Owned(text(name)), output))
+    });
+    let outputs = outputs.collect::<Result<_, JobError>>()?;
+    let bytes = |text: &Text| derivation::Bytes::Owned(text.to_vec());
+    let environment = sent.environment.iter();
+    Ok(derivation::BasicDerivation {
+        outputs,
+        input_sources: sent.input_sources.iter().cloned().map(Into::into).collect(),
+        system: Cow::Owned(text(&sent.platform)),
+        builder: bytes(&sent.builder),
+        arguments: sent.arguments.iter().map(bytes).collect(),
+        environment: environment
+            .map(|(name, value)| (bytes(name), bytes(value)))
+            .collect(),
+    })
 }
 
 /// The hash by which a floating derivation's outputs are known: that of its text, with the variables
@@ -286,6 +391,7 @@ mod tests {
         // The variable named like the output is blank.
         let text =
             br#"Derive([("out","","r:sha256","")],[],[],"x86_64-linux","/bin/sh",[],[("out","")])"#;
+        let id = id.as_ref().unwrap();
         assert_eq!(id.derivation_hash, HashAlgorithm::Sha256.hash(text));
     }
 

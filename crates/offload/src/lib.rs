@@ -6,6 +6,7 @@
 pub mod build;
 mod copy;
 pub mod embedded;
+mod failover;
 pub mod failure;
 pub mod fleet;
 pub mod health;
@@ -15,6 +16,8 @@ pub mod link;
 pub mod local;
 pub mod log;
 pub mod machines;
+pub mod queue;
 pub mod remote;
 pub mod schedule;
 pub mod slots;
+pub mod store;

@@ -1,39 +1,7 @@
 //! Machine lists: whatever their text, what was understood of it can be said again in every format.
 
-use std::path::Path;
-
 use offload::machines::testing::{machines_nix, machines_toml};
 use proptest::prelude::*;
-
-/// Every input that fuzzing kept.
-fn replay(target: &str, oracle: impl Fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../fuzz/corpus")
-        .join(target);
-    let mut inputs = 0;
-    let entries = folder.read_dir();
-    let entries =
-        entries.unwrap_or_else(|error| panic!("failed to list {}: {error}", folder.display()));
-    for entry in entries {
-        let path = entry.expect("an entry").path();
-        let input = std::fs::read(&path);
-        let input =
-            input.unwrap_or_else(|error| panic!("failed to read {}: {error}", path.display()));
-        oracle(&input);
-        inputs += 1;
-    }
-    assert!(inputs > 0, "{} is empty", folder.display());
-}
-
-#[test]
-fn the_corpus_of_lines() {
-    replay("machines_nix", machines_nix);
-}
-
-#[test]
-fn the_corpus_of_tables() {
-    replay("machines_toml", machines_toml);
-}
 
 /// One of these pieces, or something that is none.
 fn piece(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use offload::failure::{Failure, RemoteFailure};
 use offload::fleet::Refusals;
 use offload::job::JobError;
-use offload::link::LinkError;
+use offload::link::{ConfigError, LinkError, Step, TokenError};
 use offload::local::{DatabaseError, ImportError, LocalError};
 use offload::schedule::Reason;
 use offload::slots::SlotError;
@@ -35,10 +35,20 @@ fn links() {
             address: "farm1 port 22".to_owned(),
             reason: "connection refused".to_owned(),
         },
-        LinkError::TimedOut {
-            step: "the SSH key exchange",
-            bound: Duration::from_secs(20),
+        LinkError::Command {
+            command: "nc farm1 22".to_owned(),
+            reason: "nc: not found".to_owned(),
         },
+        LinkError::Jump {
+            host: "gate".to_owned(),
+            error: Box::new(LinkError::Passphrase(file())),
+        },
+        LinkError::Config(ConfigError::TooManyJumps("farm1".to_owned())),
+        LinkError::Config(ConfigError::Token {
+            option: "IdentityFile",
+            host: "farm1".to_owned(),
+            error: TokenError::Unknown('z', "~/%z".to_owned()),
+        }),
         LinkError::Refused {
             user: "ci".to_owned(),
             keys: "/etc/nix/key".to_owned(),
@@ -48,7 +58,16 @@ fn links() {
             reason: "ConnectFailed".to_owned(),
         },
     ];
-    insta::assert_snapshot!(errors.map(|error| error.to_string()).join("\n"));
+    let steps = [
+        Step::Connect,
+        Step::KeyExchange,
+        Step::Authentication,
+        Step::Channel,
+    ];
+    let limit = Duration::from_secs(10);
+    let waits = steps.map(|step| LinkError::TimedOut { step, limit });
+    let texts = errors.iter().chain(&waits).map(ToString::to_string);
+    insta::assert_snapshot!(texts.collect::<Vec<_>>().join("\n"));
 }
 
 #[test]

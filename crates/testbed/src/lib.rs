@@ -21,6 +21,7 @@
 //! ```
 
 mod control_group;
+mod copy_of_root;
 mod distribution;
 mod error;
 mod host;
@@ -36,6 +37,7 @@ mod requirements;
 mod root;
 
 pub use control_group::CpuTime;
+pub use copy_of_root::{CopyOfRoot, ROOTS_VARIABLE, roots_with};
 pub use distribution::Distribution;
 pub use error::Error;
 pub use host::{COMMAND_LIMIT, Host};

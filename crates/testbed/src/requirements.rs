@@ -22,6 +22,14 @@ pub struct Missing {
     reasons: Vec<String>,
 }
 
+impl Missing {
+    pub(crate) fn one(reason: impl Into<String>) -> Self {
+        Self {
+            reasons: vec![reason.into()],
+        }
+    }
+}
+
 impl fmt::Display for Missing {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.reasons.join("; "))

@@ -39,7 +39,7 @@ pub(crate) fn bed() -> MutexGuard<'static, Bed> {
 }
 
 /// Where the coordinator has our hook.
-const OUR_HOOK: &str = "/opt/offload";
+pub(crate) const OUR_HOOK: &str = "/opt/offload";
 
 /// Nix 2.3.7 has the setting, and nothing that it could turn on.
 const EXPERIMENTAL: &str = "experimental-features = nix-command ca-derivations";

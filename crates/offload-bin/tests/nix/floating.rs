@@ -26,7 +26,7 @@ fn bed_with_feature() -> MutexGuard<'static, Bed> {
 /// `Err` where a host's Nix has no such derivations.
 fn known(bed: &Bed) -> Result<(), &'static str> {
     let knows = |host: &testbed::Host| {
-        let version = host.run(&["nix-store", "--version"]).unwrap();
+        let version = host.run(&["nix-store", "--version"]).expect("it runs");
         !version.contains(" 2.3.")
     };
     match bed.hosts().into_iter().all(knows) {

@@ -8,6 +8,7 @@
 mod bed;
 mod builds;
 mod choice;
+mod endpoint;
 mod failures;
 mod floating;
 mod registration;

@@ -21,9 +21,12 @@ fn restricted_key(bed: &Bed, user: &str, home: &str, restriction: &str) -> Machi
     let lines = format!(
         "{}\n{restriction} {} restricted\n",
         kept.join("\n"),
-        public.rsplit_once(' ').unwrap().0
+        public.rsplit_once(' ').expect("it ends in a comment").0
     );
-    bed.pair.builder.write_file(&keys, lines).unwrap();
+    bed.pair
+        .builder
+        .write_file(&keys, lines)
+        .expect("it is written");
     let line = bed.pair.machine_line();
     MachineLine {
         uri: line.uri.replace("root@", &format!("{user}@")),
@@ -138,7 +141,10 @@ fn add_user(bed: &Bed) {
         echo worker:x:1234:1234::/home/worker:/bin/sh >> /etc/passwd; \
         echo 'worker:*:19000:0:99999:7:::' >> /etc/shadow; \
         mkdir -p /home/worker/.ssh; chown -R 1234:1234 /home/worker; chmod 700 /home/worker/.ssh";
-    bed.pair.builder.run(&["sh", "-c", script]).unwrap();
+    bed.pair
+        .builder
+        .run(&["sh", "-c", script])
+        .expect("it runs");
 }
 
 #[test]

@@ -6,23 +6,22 @@ use std::collections::BTreeSet;
 
 use store_path::StorePath;
 
-use super::{Harvest, judge, outputs};
+use super::{Made, Order, judge, outputs};
 use crate::copy;
 use crate::failure::Failure;
-use crate::job::Job;
 use crate::local::NixStore;
 use crate::log::{Level, Log};
 use crate::remote::{Question, Remote};
 
 /// Sends the `.drv` file with its closure, those of the `missing` inputs that may be sent, and
 /// builds. What may not be sent, the machine substitutes or builds itself.
-pub(super) async fn build(
+pub(super) async fn make(
     remote: &mut Remote,
-    store: &NixStore,
-    job: &Job,
+    order: &Order<'_>,
     missing: &BTreeSet<StorePath>,
     log: &mut Log,
-) -> Result<Harvest, Failure> {
+) -> Result<Made, Failure> {
+    let &Order { store, job, .. } = order;
     let question = Question {
         inputs: store.closure([&job.path])?,
         use_substitutes: false,
@@ -46,13 +45,13 @@ pub(super) async fn build(
     }
     let sent = copy::send(remote, store, &needed, log).await?;
     let claim = remote.queue_build_of_path(&job.path, &job.wanted).await?;
-    let requests = outputs::request(remote, store, job, None).await?;
+    let requests = outputs::request(remote, order, None).await?;
     copy::confirm(remote, sent, log).await?;
     let result = remote.built(claim, job.options, log).await?;
     judge(&result)?;
-    Ok(Harvest {
-        outputs: outputs::receive(remote, store, job, requests, log).await?,
-        realisations: Vec::new(),
+    Ok(Made {
+        result,
+        requests,
         sent_inputs: needed.len(),
     })
 }

@@ -6,9 +6,9 @@ mod outputs;
 use std::collections::BTreeSet;
 
 use store_path::StorePath;
-use worker_protocol::{BuildResult, Realisation, ValidPathInfo};
+use worker_protocol::{BuildResult, ValidPathInfo};
 
-use self::outputs::Requests;
+pub(crate) use self::outputs::{Requests, expected, promise};
 use crate::copy;
 use crate::failure::{Consequence, Failure, RemoteFailure};
 use crate::job::Job;
@@ -25,11 +25,23 @@ pub struct Built {
     pub sent_inputs: usize,
 }
 
-/// What a machine has built, before it is registered.
-struct Harvest {
-    outputs: Vec<ValidPathInfo>,
-    realisations: Vec<Realisation>,
-    sent_inputs: usize,
+/// A build that has succeeded. Its outputs are on the machine still.
+pub struct Made {
+    /// What the machine's daemon says of it.
+    pub result: BuildResult,
+    /// How many inputs the machine lacked.
+    pub sent_inputs: usize,
+    /// What is asked of its outputs already.
+    pub(crate) requests: Requests,
+}
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Made")
+            .field("result", &self.result)
+            .field("sent_inputs", &self.sent_inputs)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How a machine is asked for a build.
@@ -41,12 +53,8 @@ enum Manner {
     Path,
 }
 
-/// Builds `job` on the machine behind `remote`: asks which inputs it lacks, sends them, builds,
-/// brings the wanted outputs into `store`, registers them.
-///
-/// Two round trips and the build itself: the inputs, the build and the requests for its outputs
-/// leave in one flight. Inputs that vanished from the machine all the same are sent once more; a
-/// machine that does not trust this user is asked in the manner that any user may use.
+/// Builds `job` on the machine behind `remote`, brings the wanted outputs into `store`, registers
+/// them.
 ///
 /// # Errors
 /// Whatever goes wrong; nothing is registered then.
@@ -56,67 +64,104 @@ pub async fn build(
     job: &Job,
     log: &mut Log,
 ) -> Result<Built, Failure> {
+    let made = make(remote, store, job, Wish::Archives, log).await?;
+    let outputs = outputs::receive(remote, store, job, made.requests, log).await?;
+    let realisations = outputs::realisations(store.store_dir(), job, &made.result)?;
+    store.register(&outputs, &realisations)?;
+    remote.hear_out(log).await;
+    Ok(Built {
+        outputs,
+        sent_inputs: made.sent_inputs,
+    })
+}
+
+/// What is asked of the outputs while they are being built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// What is known of those that are wanted and not here, and their archives.
+    Archives,
+    /// What is known of all that are wanted.
+    Infos,
+}
+
+/// Builds `job` on the machine behind `remote`: asks which inputs it lacks, sends them, builds.
+///
+/// Two round trips and the build itself: the inputs, the build and the requests for its outputs
+/// leave in one flight. Inputs that vanished from the machine all the same are sent once more; a
+/// machine that does not trust this user is asked in the manner that any user may use.
+///
+/// # Errors
+/// Whatever goes wrong.
+pub(crate) async fn make(
+    remote: &mut Remote,
+    store: &NixStore,
+    job: &Job,
+    wish: Wish,
+    log: &mut Log,
+) -> Result<Made, Failure> {
     // Anyone may send a derivation whose outputs are content-addressed.
     let manner = match remote.trusted() {
         Some(false) if !job.is_floating() => Manner::Path,
         _ => Manner::Derivation,
     };
-    let missing = remote.missing(&question(job), log).await?;
-    let first = attempt(remote, store, job, manner, &missing, log).await;
-    let harvest = match first {
-        Err(failure) => second_attempt(remote, store, job, manner, &missing, failure, log).await?,
-        Ok(harvest) => harvest,
-    };
-    store.register(&harvest.outputs, &harvest.realisations)?;
-    Ok(Built {
-        outputs: harvest.outputs,
-        sent_inputs: harvest.sent_inputs,
-    })
+    let order = Order { store, job, wish };
+    let missing = remote.missing(&order.question(), log).await?;
+    match attempt(remote, &order, manner, &missing, log).await {
+        Err(failure) => second_attempt(remote, &order, manner, &missing, failure, log).await,
+        made => made,
+    }
 }
 
-fn question(job: &Job) -> Question {
-    Question {
-        inputs: job.inputs.clone(),
-        use_substitutes: job.options.use_substitutes,
+/// What is to be made, of what.
+struct Order<'a> {
+    store: &'a NixStore,
+    job: &'a Job,
+    wish: Wish,
+}
+
+impl Order<'_> {
+    fn question(&self) -> Question {
+        Question {
+            inputs: self.job.inputs.clone(),
+            use_substitutes: self.job.options.use_substitutes,
+        }
     }
 }
 
 async fn attempt(
     remote: &mut Remote,
-    store: &NixStore,
-    job: &Job,
+    order: &Order<'_>,
     manner: Manner,
     missing: &BTreeSet<StorePath>,
     log: &mut Log,
-) -> Result<Harvest, Failure> {
-    let harvested = match manner {
-        Manner::Derivation => by_derivation(remote, store, job, missing, log).await,
-        Manner::Path => by_path::build(remote, store, job, missing, log).await,
+) -> Result<Made, Failure> {
+    let made = match manner {
+        Manner::Derivation => by_derivation(remote, order, missing, log).await,
+        Manner::Path => by_path::make(remote, order, missing, log).await,
     };
     // Where the serve protocol is spoken the end of the log may still be on its way.
-    if matches!(harvested, Ok(_) | Err(Failure::Build { .. })) {
+    if matches!(made, Err(Failure::Build { .. })) {
         remote.hear_out(log).await;
     }
-    harvested
+    made
 }
 
 /// Does what may help against `failure`, or returns it.
 async fn second_attempt(
     remote: &mut Remote,
-    store: &NixStore,
-    job: &Job,
+    order: &Order<'_>,
     manner: Manner,
     before: &BTreeSet<StorePath>,
     failure: Failure,
     log: &mut Log,
-) -> Result<Harvest, Failure> {
+) -> Result<Made, Failure> {
     if failure.consequence() != Consequence::TryAnother || !failure.is_daemons_word() {
         return Err(failure);
     }
     if remote.begin_anew(log).await.is_err() {
         return Err(failure);
     }
-    let missing = remote.missing(&question(job), log).await?;
+    let missing = remote.missing(&order.question(), log).await?;
     let uri = remote.uri().to_owned();
     let distrusted = manner == Manner::Derivation && speaks_of_trust(&failure);
     let manner = match distrusted {
@@ -131,32 +176,31 @@ async fn second_attempt(
     };
     let message = format!("offload: {uri}: {failure}; {what}");
     log.daemon.message(Level::Warning, &message);
-    attempt(remote, store, job, manner, &missing, log).await
+    attempt(remote, order, manner, &missing, log).await
 }
 
 async fn by_derivation(
     remote: &mut Remote,
-    store: &NixStore,
-    job: &Job,
+    order: &Order<'_>,
     missing: &BTreeSet<StorePath>,
     log: &mut Log,
-) -> Result<Harvest, Failure> {
+) -> Result<Made, Failure> {
+    let &Order { store, job, .. } = order;
     let sent = copy::send(remote, store, missing, log).await?;
     let claim = remote.queue_build(job).await?;
     let mut requests = Requests::default();
     if !job.is_floating() {
-        requests = outputs::request(remote, store, job, None).await?;
+        requests = outputs::request(remote, order, None).await?;
     }
     copy::confirm(remote, sent, log).await?;
     let result = remote.built(claim, job.options, log).await?;
     judge(&result)?;
     if job.is_floating() {
-        requests = outputs::request(remote, store, job, Some(&result)).await?;
+        requests = outputs::request(remote, order, Some(&result)).await?;
     }
-    let received = outputs::receive(remote, store, job, requests, log).await?;
-    Ok(Harvest {
-        outputs: received,
-        realisations: outputs::realisations(store.store_dir(), job, &result)?,
+    Ok(Made {
+        result,
+        requests,
         sent_inputs: missing.len(),
     })
 }

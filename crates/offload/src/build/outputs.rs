@@ -5,46 +5,61 @@ use std::collections::{BTreeMap, BTreeSet};
 use store_path::{ContentAddress, StoreDir, StorePath, output_path_name};
 use worker_protocol::{BuildResult, PathInfo, Realisation, ValidPathInfo};
 
+use super::{Order, Wish};
 use crate::copy;
 use crate::failure::Failure;
 use crate::job::{Content, Job, JobOutput};
 use crate::local::NixStore;
 use crate::log::{Copying, Log};
-use crate::remote::{OutputClaim, Remote};
+use crate::remote::{ArchiveClaim, InfoClaim, Remote};
 
 /// An output whose path is known by now.
 #[derive(Debug, Clone)]
-struct Output {
+pub(crate) struct Output {
     name: String,
-    path: StorePath,
+    pub(crate) path: StorePath,
     content: Content,
 }
 
 /// Outputs that were asked for. A daemon answers in order, so they may not exist yet: should the
 /// build fail then these replies are never read.
 #[derive(Default)]
-pub(super) struct Requests {
+pub(crate) struct Requests {
     /// All outputs of the build.
-    all: Vec<Output>,
-    requests: Vec<(Output, OutputClaim)>,
+    pub(crate) all: Vec<Output>,
+    /// What was asked, in order.
+    pub(crate) asked: Vec<Asked>,
 }
 
-/// Asks for the wanted outputs that are not valid here yet. Where their paths follow from their
-/// contents, `result` has them.
+/// What was asked of one output.
+pub(crate) struct Asked {
+    pub(crate) output: Output,
+    pub(crate) info: InfoClaim,
+    pub(crate) archive: Option<ArchiveClaim>,
+}
+
+/// Asks for the wanted outputs. Where their paths follow from their contents, `result` has them.
 pub(super) async fn request(
     remote: &mut Remote,
-    store: &NixStore,
-    job: &Job,
+    order: &Order<'_>,
     result: Option<&BuildResult>,
 ) -> Result<Requests, Failure> {
+    let &Order { store, job, wish } = order;
     let all = job.outputs.iter();
     // A floating output that is not wanted may not have been built, and has no path then.
     let all: Vec<_> = all.filter_map(|output| located(output, result)).collect();
-    let wanted = all
-        .iter()
-        .filter(|output| job.wanted.contains(&output.name));
-    let requests = ask(remote, missing(store, wanted)?).await?;
-    Ok(Requests { all, requests })
+    let is_wanted = |output: &&Output| job.wanted.contains(&output.name);
+    let wanted = all.iter().filter(is_wanted);
+    let asked = match wish {
+        Wish::Archives => ask(remote, missing(store, wanted)?, true).await?,
+        Wish::Infos => {
+            let wanted: Vec<_> = wanted.cloned().collect();
+            // The archive of the only one is wanted next. Of several, nobody knows which first.
+            let archive = wanted.len() == 1;
+            ask(remote, wanted, archive).await?
+        }
+    };
+    Ok(Requests { all, asked })
 }
 
 fn located(output: &JobOutput, result: Option<&BuildResult>) -> Option<Output> {
@@ -79,13 +94,22 @@ fn missing<'a>(
 async fn ask(
     remote: &mut Remote,
     outputs: Vec<Output>,
-) -> Result<Vec<(Output, OutputClaim)>, Failure> {
-    let mut requests = Vec::with_capacity(outputs.len());
+    archives: bool,
+) -> Result<Vec<Asked>, Failure> {
+    let mut asked = Vec::with_capacity(outputs.len());
     for output in outputs {
-        let claim = remote.queue_output(output.path.clone()).await?;
-        requests.push((output, claim));
+        let info = remote.queue_info(output.path.clone()).await?;
+        let archive = match archives {
+            true => Some(remote.queue_archive(output.path.clone()).await?),
+            false => None,
+        };
+        asked.push(Asked {
+            output,
+            info,
+            archive,
+        });
     }
-    Ok(requests)
+    Ok(asked)
 }
 
 /// Receives the outputs that were asked for, and those others of the build that they refer to and
@@ -98,10 +122,9 @@ pub(super) async fn receive(
     log: &mut Log,
 ) -> Result<Vec<ValidPathInfo>, Failure> {
     let uri = remote.uri().to_owned();
-    let Requests { all, requests } = requests;
-    let count = requests.len() as u64;
+    let count = requests.asked.len() as u64;
     let mut copying = log.daemon.start_copying(count, 0, &uri, "local");
-    let received = receive_all(remote, store, (job, &all), requests, &mut copying, log).await;
+    let received = receive_all(remote, store, job, requests, &mut copying, log).await;
     log.daemon.stop_copying(copying);
     received
 }
@@ -109,22 +132,30 @@ pub(super) async fn receive(
 async fn receive_all(
     remote: &mut Remote,
     store: &NixStore,
-    (job, all): (&Job, &[Output]),
-    mut requests: Vec<(Output, OutputClaim)>,
+    job: &Job,
+    requests: Requests,
     copying: &mut Copying,
     log: &mut Log,
 ) -> Result<Vec<ValidPathInfo>, Failure> {
+    let Requests { all, mut asked } = requests;
     let mut received = BTreeMap::new();
     loop {
         let mut referred = BTreeSet::new();
-        for (output, claim) in requests {
-            let path = store.store_dir().print(&output.path);
-            let info = remote.output_info(&claim, log).await?;
-            let info = info.ok_or_else(|| Failure::MissingOutput(path))?;
-            let promised = promise(store.store_dir(), job, all, &output, info)?;
+        for Asked {
+            output,
+            info,
+            archive,
+        } in asked
+        {
+            let info = remote.output_info(info, log).await?;
+            let promised = promise(store.store_dir(), job, &all, &output, info)?;
             let address = expected(&output, &promised.info);
+            let archive = match archive {
+                Some(archive) => archive,
+                None => remote.queue_archive(output.path.clone()).await?,
+            };
             let valid =
-                copy::receive(remote, store, claim, promised, address, copying, log).await?;
+                copy::receive(remote, store, archive, promised, address, copying, log).await?;
             referred.extend(valid.info.references.iter().cloned());
             received.insert(valid.path.clone(), valid);
         }
@@ -135,18 +166,20 @@ async fn receive_all(
         if siblings.is_empty() {
             return Ok(received.into_values().collect());
         }
-        requests = ask(remote, siblings).await?;
+        asked = ask(remote, siblings, true).await?;
     }
 }
 
-/// The row that will be registered: the machine's, but made here and now, of this derivation.
-fn promise(
+/// What a machine says of an output, if that can be: the row that will be registered is the
+/// machine's, but made here and now, of this derivation.
+pub(crate) fn promise(
     store_dir: &StoreDir,
     job: &Job,
     all: &[Output],
     output: &Output,
-    info: PathInfo,
+    info: Option<PathInfo>,
 ) -> Result<ValidPathInfo, Failure> {
+    let info = info.ok_or_else(|| Failure::MissingOutput(store_dir.print(&output.path)))?;
     let is_output = |path: &StorePath| all.iter().any(|output| output.path == *path);
     for reference in &info.references {
         if !job.inputs.contains(reference) && !is_output(reference) {
@@ -210,7 +243,7 @@ fn check_address(
 }
 
 /// The content address that the output's content must have.
-fn expected(output: &Output, promised: &PathInfo) -> Option<ContentAddress> {
+pub(crate) fn expected(output: &Output, promised: &PathInfo) -> Option<ContentAddress> {
     match &output.content {
         Content::Any => None,
         Content::Fixed(address) => Some(*address),
@@ -236,7 +269,7 @@ pub(super) fn realisations(
         .map(|(output, id)| {
             let made = realised(result, &output.name).cloned();
             let made = made.ok_or_else(|| Failure::MissingOutput(output.name.clone()))?;
-            if made.id != *id {
+            if id.as_ref().is_some_and(|id| made.id != *id) {
                 return Err(Failure::Realisation {
                     path: store_dir.print(&job.path),
                     output: output.name.clone(),

@@ -14,9 +14,8 @@ use worker_protocol::wire::Encoder;
 use worker_protocol::{NarHash, PathInfo, ValidPathInfo};
 
 use super::directory_store::restore_at;
-use crate::fleet::Identity;
 use crate::hook::{ExitCode, Surroundings, serve};
-use crate::link::Timeouts;
+use crate::link::{Identity, Timeouts};
 use crate::local::{Database, DatabaseError, StoreDirectories};
 use crate::log::{BuildLog, DaemonLog, Log};
 
@@ -345,7 +344,11 @@ impl Coordinator {
                 store: self.store_dir.as_str().to_owned(),
                 state: self.folder.join("state"),
             },
-            identity: Identity::of("builder", &self.folder),
+            identity: Identity {
+                // Nothing of this host's.
+                system: self.folder.join("ssh"),
+                ..Identity::new("builder", 0, &self.folder)
+            },
             timeouts: Timeouts::default(),
         }
     }

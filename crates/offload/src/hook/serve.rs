@@ -9,15 +9,15 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::nix::{self, Conversation, Event, Inputs, Offer};
 use super::{Settings, SettingsError};
 use crate::build::{Built, build};
+use crate::failover::{GivenUp, with_failover};
 use crate::failure::Consequence;
-use crate::fleet::{Answer, Fleet, Identity, Lease, Refusals};
-use crate::health::Health;
+use crate::fleet::{Answer, Fleet, Lease, Patience, Refusals};
 use crate::job::{BuildOptions, Job, JobError, parse_derivation, parse_path};
-use crate::link::Timeouts;
+use crate::link::{Identity, Timeouts};
 use crate::local::{LocalError, LocationError, NixStore, StoreDirectories, StoreLocation};
 use crate::log::{Level, Log};
 use crate::machines::read_builders;
-use crate::remote::Question;
+use crate::remote::{Question, Remote};
 use crate::schedule::Demand;
 use crate::slots::{SlotDirectory, SlotError};
 
@@ -209,7 +209,7 @@ fn open_fleet(
     Ok(Fleet::new(
         list.machines,
         slots,
-        Health::open(surroundings.directories.state.join("offload")),
+        &surroundings.directories.state.join("offload"),
         surroundings.identity.clone(),
         surroundings.timeouts,
         location.store_dir.clone(),
@@ -235,7 +235,10 @@ async fn answer(
         inputs: store.inputs_of(&build.derivation).unwrap_or_default(),
         use_substitutes: options.use_substitutes,
     };
-    match fleet.lease(&demand(offer), foresee, log).await? {
+    match fleet
+        .lease(&demand(offer), foresee, Patience::None, log)
+        .await?
+    {
         Answer::Leased(lease) => return Ok(Some(lease)),
         Answer::Busy(refusals) => postpone(settings, offer, &refusals, log),
         Answer::None(refusals) => decline(settings, offer, &refusals.to_string(), log),
@@ -291,7 +294,7 @@ fn accept(lease: &Lease, offer: &Offer, log: &mut Log) {
         offer.derivation,
         lease.machine.uri,
         lease.reason,
-        lease.slot().index() + 1,
+        lease.slot().map_or(0, |slot| slot + 1),
         lease.remote.description(),
         lease.remote.place(),
     );
@@ -316,65 +319,38 @@ fn job(
     Ok(job)
 }
 
-/// Builds on the leased machine, and on others when it gets into trouble: after an accept the
-/// daemon counts every failure of the hook as the build's.
+/// Builds, and says how that ended.
 async fn run(
-    mut lease: Box<Lease>,
+    lease: Box<Lease>,
     fleet: &mut Fleet,
     store: &mut NixStore,
     offer: &Offer,
     job: &Job,
     log: &mut Log,
 ) -> ExitCode {
-    loop {
-        let failure = match build(&mut lease.remote, store, job, log).await {
-            Ok(built) => {
-                report(&lease, offer, &built, log);
-                lease.remote.close().await;
-                return ExitCode::Done;
-            }
-            Err(failure) => failure,
-        };
-        let uri = lease.machine.uri.clone();
-        let derivation = &offer.derivation;
-        let consequence = failure.consequence();
-        fleet.give_up(*lease).await;
-        if consequence != Consequence::TryAnother {
+    let derivation = &offer.derivation;
+    let work = async |remote: &mut Remote, log: &mut Log| build(remote, store, job, log).await;
+    let demand = demand(offer);
+    match with_failover(lease, fleet, &demand, job, derivation, log, work).await {
+        Ok((lease, built)) => {
+            report(&lease, offer, &built, log);
+            lease.remote.close().await;
+            ExitCode::Done
+        }
+        Err(GivenUp {
+            no_other: Some(why),
+            ..
+        }) => {
+            let message = format!("no other machine builds {derivation}: {why}");
+            log.daemon.message(Level::Error, &message);
+            ExitCode::Failed
+        }
+        Err(GivenUp { uri, failure, .. }) => {
             let message = format!("build of {derivation} on {uri} failed: {failure}");
             log.daemon.message(Level::Error, &message);
-            return exit_code(consequence);
-        }
-        let message = format!("offload: {uri} cannot build {derivation}: {failure}");
-        log.daemon.message(Level::Warning, &message);
-        let foresee = || Question {
-            inputs: job.inputs.clone(),
-            use_substitutes: job.options.use_substitutes,
-        };
-        match another(fleet, offer, foresee, log).await {
-            Some(next) => lease = next,
-            None => return ExitCode::Failed,
+            exit_code(failure.consequence())
         }
     }
-}
-
-async fn another(
-    fleet: &mut Fleet,
-    offer: &Offer,
-    foresee: impl Fn() -> Question,
-    log: &mut Log,
-) -> Option<Box<Lease>> {
-    let why = match fleet.lease(&demand(offer), foresee, log).await {
-        Ok(Answer::Leased(lease)) => {
-            let message = format!("offload: trying {} instead", lease.machine.uri);
-            log.daemon.message(Level::Warning, &message);
-            return Some(lease);
-        }
-        Ok(Answer::Busy(refusals) | Answer::None(refusals)) => refusals.to_string(),
-        Err(error) => error.to_string(),
-    };
-    let message = format!("no other machine builds {}: {why}", offer.derivation);
-    log.daemon.message(Level::Error, &message);
-    None
 }
 
 fn exit_code(consequence: Consequence) -> ExitCode {

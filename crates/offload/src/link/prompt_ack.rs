@@ -8,6 +8,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -19,9 +20,18 @@ const BULK: usize = 16 << 10;
 pub(super) struct PromptAck(TcpStream);
 
 impl PromptAck {
-    /// Switches off Nagle's algorithm on our side as well.
-    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+    /// Switches off Nagle's algorithm on our side as well. A connection whose data is not
+    /// acknowledged for as long as `silence` ends: a keepalive that waits behind other data in
+    /// a full buffer tells nothing.
+    pub(super) fn new(stream: TcpStream, silence: Duration) -> io::Result<Self> {
         stream.set_nodelay(true)?;
+        #[cfg(target_os = "linux")]
+        {
+            let limit = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
+            rustix::net::sockopt::set_tcp_user_timeout(&stream, limit)?;
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = silence;
         Ok(PromptAck(stream))
     }
 }

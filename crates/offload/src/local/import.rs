@@ -6,11 +6,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
-use nar::{Digest, Durability, Observe, Restore, RestoreError, RestoreOptions, Written};
-use store_path::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, HashFormat, Hasher};
+use nar::{Durability, Restore, RestoreError, RestoreOptions, Written};
+use store_path::ContentAddress;
 use worker_protocol::ValidPathInfo;
 
-use super::hash_modulo::HashModulo;
+use super::check::Check;
 use super::remove_tree;
 
 /// Buffer for reading a file back, in bytes.
@@ -70,6 +70,14 @@ pub enum ImportError {
     /// A flat fixed output that is not a plain file.
     #[error("fixed output is no regular file without the executable bit: {}", .0.display())]
     NotFlat(PathBuf),
+    /// What came is no archive.
+    #[error("failed to read the archive of {}: {error}", path.display())]
+    Archive {
+        /// The store path.
+        path: PathBuf,
+        /// What is wrong, and where.
+        error: nar::Error,
+    },
     /// The restored file could not be read back.
     #[error("failed to read {} back: {source}", path.display())]
     ReadBack {
@@ -80,58 +88,12 @@ pub enum ImportError {
     },
 }
 
-/// Hashes content for its address.
-#[derive(Debug)]
-enum ContentHasher {
-    Plain(Hasher),
-    /// Of content that refers to its own path.
-    Modulo(HashModulo),
-}
-
-impl ContentHasher {
-    fn new(algorithm: HashAlgorithm, promised: &ValidPathInfo) -> Self {
-        let path = &promised.path;
-        match promised.info.references.contains(path) {
-            true => {
-                let digest = path.hash_part().as_bytes().try_into();
-                let digest = digest.expect("a store path's digest is written in 32 letters");
-                ContentHasher::Modulo(HashModulo::new(algorithm, digest))
-            }
-            false => ContentHasher::Plain(Hasher::new(algorithm)),
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            ContentHasher::Plain(hasher) => hasher.update(bytes),
-            ContentHasher::Modulo(hasher) => hasher.update(bytes),
-        }
-    }
-
-    /// Compares with the hash of an address.
-    fn check(self, expected: &Hash) -> Result<(), Hash> {
-        let (actual, another) = match self {
-            ContentHasher::Plain(hasher) => (hasher.finish(), None),
-            ContentHasher::Modulo(hasher) => {
-                let [without, with] = hasher.finish();
-                (without, Some(with))
-            }
-        };
-        match actual == *expected || another.as_ref() == Some(expected) {
-            true => Ok(()),
-            false => Err(actual),
-        }
-    }
-}
-
 /// See the module's text. Dropping it unfinished removes what was restored.
 #[derive(Debug)]
 pub struct Import {
     path: PathBuf,
-    promised: ValidPathInfo,
-    fixed: Option<(ContentAddress, ContentHasher)>,
+    check: Check,
     restore: Restore,
-    digest: Digest,
 }
 
 impl Import {
@@ -158,16 +120,10 @@ impl Import {
                 path: path.clone(),
                 source,
             })?;
-        let fixed = fixed.map(|fixed| {
-            let hasher = ContentHasher::new(fixed.hash.algorithm(), &promised);
-            (fixed, hasher)
-        });
         Ok(Import {
+            check: Check::new(path.clone(), promised, fixed),
             path,
-            promised,
-            fixed,
             restore,
-            digest: Digest::new(),
         })
     }
 
@@ -183,17 +139,15 @@ impl Import {
                 path: self.path.clone(),
                 source,
             })?;
-        let belongs = &input[..written.consumed];
-        self.digest.observe(belongs);
-        if let Some((fixed, hasher)) = &mut self.fixed
-            && fixed.method == ContentAddressMethod::Recursive
-        {
-            hasher.update(belongs);
+        self.check.archive(&input[..written.consumed]);
+        if self.check.is_exceeded() {
+            // A machine may not fill the disk with more than it promised.
+            self.check.check_archive()?;
         }
         Ok(written)
     }
 
-    /// Checks size, hash and a fixed output's own hash, and keeps the output: it can be
+    /// Checks size, hash and a content-addressed path's own hash, and keeps the output: it can be
     /// registered now.
     ///
     /// # Errors
@@ -201,30 +155,14 @@ impl Import {
     pub fn finish(self) -> Result<ValidPathInfo, ImportError> {
         let Import {
             path,
-            promised,
-            fixed,
+            mut check,
             restore,
-            digest,
         } = self;
-        let fingerprint = digest.finish();
-        let actual = Hash::sha256(fingerprint.sha256);
-        if actual != promised.info.nar_hash.0 {
-            return Err(ImportError::NarHash {
-                path,
-                actual: actual.print(HashFormat::Base32),
-                promised: promised.info.nar_hash.0.print(HashFormat::Base32),
-            });
+        if check.is_flat() {
+            check.check_archive()?;
+            hash_flat(&path, &mut check)?;
         }
-        if fingerprint.size != promised.info.nar_size {
-            return Err(ImportError::NarSize {
-                path,
-                actual: fingerprint.size,
-                promised: promised.info.nar_size,
-            });
-        }
-        if let Some((fixed, hasher)) = fixed {
-            check_fixed(&path, &fixed, hasher)?;
-        }
+        let promised = check.finish()?;
         match restore.finish() {
             Ok(()) => Ok(promised),
             Err(source) => Err(ImportError::Restore { path, source }),
@@ -232,26 +170,8 @@ impl Import {
     }
 }
 
-fn check_fixed(
-    path: &PathBuf,
-    fixed: &ContentAddress,
-    hasher: ContentHasher,
-) -> Result<(), ImportError> {
-    let hasher = match fixed.method {
-        ContentAddressMethod::Recursive => hasher,
-        _ => hash_flat(path, hasher)?,
-    };
-    hasher
-        .check(&fixed.hash)
-        .map_err(|actual| ImportError::FixedOutput {
-            path: path.clone(),
-            specified: fixed.hash.print(HashFormat::Sri),
-            actual: actual.print(HashFormat::Sri),
-        })
-}
-
-/// Feeds the content of the file at `path` to `hasher`.
-fn hash_flat(path: &PathBuf, mut hasher: ContentHasher) -> Result<ContentHasher, ImportError> {
+/// Shows the content of the file at `path` to `check`.
+fn hash_flat(path: &PathBuf, check: &mut Check) -> Result<(), ImportError> {
     use std::os::unix::fs::PermissionsExt;
     let failed = |source| ImportError::ReadBack {
         path: path.clone(),
@@ -265,8 +185,8 @@ fn hash_flat(path: &PathBuf, mut hasher: ContentHasher) -> Result<ContentHasher,
     let mut buffer = vec![0; BUFFER];
     loop {
         match file.read(&mut buffer).map_err(failed)? {
-            0 => return Ok(hasher),
-            length => hasher.update(&buffer[..length]),
+            0 => return Ok(()),
+            length => check.content(&buffer[..length]),
         }
     }
 }
@@ -277,7 +197,7 @@ mod tests {
     use std::path::Path;
 
     use nar::{Encoder, Event};
-    use store_path::StorePath;
+    use store_path::{ContentAddressMethod, HashAlgorithm, StorePath};
     use worker_protocol::{NarHash, PathInfo};
 
     use super::*;

@@ -85,6 +85,14 @@ impl NixStore {
             .ok_or_else(|| LocalError::NotValid(self.store_dir().print(path)))
     }
 
+    /// What is known of a path; `None` if it is not valid.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn known(&self, path: &StorePath) -> Result<Option<PathInfo>, LocalError> {
+        Ok(self.database.path_info(path)?)
+    }
+
     /// Those of `paths` that are valid.
     ///
     /// # Errors

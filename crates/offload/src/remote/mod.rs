@@ -7,7 +7,7 @@ mod output;
 mod serve;
 mod way;
 
-pub(crate) use output::OutputClaim;
+pub(crate) use output::{ArchiveClaim, InfoClaim};
 pub(crate) use way::NIX_SOCKET;
 pub use way::Way;
 

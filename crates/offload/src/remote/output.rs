@@ -15,71 +15,83 @@ use crate::log::Log;
 /// How long a machine may send nothing of an archive.
 const STALL: Duration = Duration::from_secs(600);
 
-/// The claims to what is known of an output, and then to its archive.
-pub(crate) enum OutputClaim {
-    Worker {
-        info: Ticket<QueryPathInfo>,
-        archive: Ticket<NarFromPath>,
-    },
-    Serve {
-        infos: Ticket<serve::QueryPathInfos>,
-        archive: Ticket<serve::DumpStorePath>,
-    },
+/// The claim to what is known of an output.
+pub(crate) enum InfoClaim {
+    Worker(Ticket<QueryPathInfo>),
+    Serve(Ticket<serve::QueryPathInfos>),
 }
 
+/// The claim to an output's archive.
+pub(crate) enum ArchiveClaim {
+    Worker(Ticket<NarFromPath>),
+    Serve(Ticket<serve::DumpStorePath>),
+}
+
+const ASKING: &str = "ask for the outputs";
+
 impl Remote {
-    /// Asks for `path`, which need not exist yet: a daemon answers in order.
-    pub(crate) async fn queue_output(&mut self, path: StorePath) -> Result<OutputClaim, Failure> {
-        let failed = |error: RemoteFailure| error.during("ask for the outputs");
-        match &mut self.conversation {
+    /// Asks what is known of `path`, which need not exist yet: a daemon answers in order.
+    pub(crate) async fn queue_info(&mut self, path: StorePath) -> Result<InfoClaim, Failure> {
+        let claim = match &mut self.conversation {
             Conversation::Worker(client) => {
-                let info = queue(client, &QueryPathInfo { path: path.clone() }).await;
-                let info = info.map_err(failed)?;
-                let archive = queue(client, &NarFromPath { path }).await.map_err(failed)?;
-                Ok(OutputClaim::Worker { info, archive })
+                let ticket = queue(client, &QueryPathInfo { path }).await;
+                ticket.map(InfoClaim::Worker)
             }
             Conversation::Serve(serve) => {
-                let paths = [path.clone()].into();
-                let infos = serve.queue(&serve::QueryPathInfos { paths }).await;
-                let infos = infos.map_err(failed)?;
-                let archive = serve.queue(&serve::DumpStorePath { path }).await;
-                let archive = archive.map_err(failed)?;
-                Ok(OutputClaim::Serve { infos, archive })
+                let paths = [path].into();
+                let ticket = serve.queue(&serve::QueryPathInfos { paths }).await;
+                ticket.map(InfoClaim::Serve)
             }
-        }
+        };
+        claim.map_err(|error| error.during(ASKING))
+    }
+
+    /// Asks for the archive of `path`.
+    pub(crate) async fn queue_archive(&mut self, path: StorePath) -> Result<ArchiveClaim, Failure> {
+        let claim = match &mut self.conversation {
+            Conversation::Worker(client) => {
+                let ticket = queue(client, &NarFromPath { path }).await;
+                ticket.map(ArchiveClaim::Worker)
+            }
+            Conversation::Serve(serve) => {
+                let ticket = serve.queue(&serve::DumpStorePath { path }).await;
+                ticket.map(ArchiveClaim::Serve)
+            }
+        };
+        claim.map_err(|error| error.during(ASKING))
     }
 
     /// What the machine knows of an output; `None` if it has none.
     pub(crate) async fn output_info(
         &mut self,
-        claim: &OutputClaim,
+        claim: InfoClaim,
         log: &mut Log,
     ) -> Result<Option<PathInfo>, Failure> {
         let info = match (&mut self.conversation, claim) {
-            (Conversation::Worker(client), OutputClaim::Worker { info, .. }) => {
-                reply(client, *info, log).await
+            (Conversation::Worker(client), InfoClaim::Worker(ticket)) => {
+                reply(client, ticket, log).await
             }
-            (Conversation::Serve(serve), OutputClaim::Serve { infos, .. }) => {
-                let infos = serve.reply(*infos, log).await;
+            (Conversation::Serve(serve), InfoClaim::Serve(ticket)) => {
+                let infos = serve.reply(ticket, log).await;
                 infos.map(|infos| infos.into_iter().next().map(|valid| valid.info))
             }
             _ => unreachable!("a conversation has one protocol"),
         };
-        info.map_err(|error| error.during("ask for the outputs"))
+        info.map_err(|error| error.during(ASKING))
     }
 
     /// Waits for the archive to begin; [`Remote::archive_chunk`] reads it.
     pub(crate) async fn open_archive(
         &mut self,
-        claim: OutputClaim,
+        claim: ArchiveClaim,
         log: &mut Log,
     ) -> Result<(), RemoteFailure> {
         match (&mut self.conversation, claim) {
-            (Conversation::Worker(client), OutputClaim::Worker { archive, .. }) => {
-                reply(client, archive, log).await
+            (Conversation::Worker(client), ArchiveClaim::Worker(ticket)) => {
+                reply(client, ticket, log).await
             }
-            (Conversation::Serve(serve), OutputClaim::Serve { archive, .. }) => {
-                serve.reply(archive, log).await
+            (Conversation::Serve(serve), ArchiveClaim::Serve(ticket)) => {
+                serve.reply(ticket, log).await
             }
             _ => unreachable!("a conversation has one protocol"),
         }

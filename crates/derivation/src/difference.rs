@@ -85,6 +85,17 @@ pub enum Difference {
         /// What the second says there.
         second: String,
     },
+    /// A text is the same but for store paths, which differ in their names too.
+    OtherPaths {
+        /// What kind of part.
+        part: Part,
+        /// Its name; empty if there is only one of its kind.
+        name: String,
+        /// What the first says, around the first byte that differs.
+        first: String,
+        /// What the second says there.
+        second: String,
+    },
     /// A text is the same but for the hashes in store paths.
     StorePaths {
         /// What kind of part.
@@ -116,10 +127,13 @@ pub enum Part {
 }
 
 impl Difference {
-    /// Whether it may follow from another difference: the path of an output does, as does a text in which only hashes of store paths differ.
+    /// Whether it may follow from another difference: the path of an output does, as does a text in which only store paths differ.
     #[must_use]
     pub fn is_consequence(&self) -> bool {
-        matches!(self, Self::OutputPath { .. } | Self::StorePaths { .. })
+        matches!(
+            self,
+            Self::OutputPath { .. } | Self::OtherPaths { .. } | Self::StorePaths { .. }
+        )
     }
 }
 
@@ -211,6 +225,12 @@ impl fmt::Display for Difference {
                 )
             }
             Self::Text {
+                part,
+                name,
+                first,
+                second,
+            }
+            | Self::OtherPaths {
                 part,
                 name,
                 first,

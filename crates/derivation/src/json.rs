@@ -10,7 +10,7 @@
 //! | structured attributes | the variable `__json` | `structuredAttrs`, an object |
 //! | dynamic inputs | cannot be said | can |
 //!
-//! Reading takes both forms, and those in between, as they come: what is there decides, piece by piece. JSON is text:
+//! Reading takes both forms, those in between, and that of Nix 2.3 (`platform` for `system`), as they come: what is there decides, piece by piece. JSON is text:
 //! a derivation with a variable that is not UTF-8 has no JSON. In version 4 the text of structured attributes is not kept; reading makes it
 //! again without spaces, which is how Nix writes it.
 

@@ -32,6 +32,7 @@ mod output;
 mod parse;
 mod path_hasher;
 mod paths;
+mod placeholder;
 mod print;
 mod requirements;
 mod resolve;
@@ -50,8 +51,9 @@ pub use json::{JsonError, JsonForm};
 pub use modulo::{HashModulo, ModuloError, ModuloMemo, WalkError};
 pub use output::{Output, OutputFields, OutputName};
 pub use paths::{OutputMismatch, PathsError};
+pub use placeholder::{dynamic_placeholder, input_placeholder, output_placeholder};
 pub use requirements::{Requirements, RequirementsError};
-pub use resolve::{ResolveError, input_placeholder, output_placeholder};
+pub use resolve::ResolveError;
 pub use sorted::{SortedMap, SortedSet};
 pub use store_path::{
     ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir, StorePath, StorePathCow,

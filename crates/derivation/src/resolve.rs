@@ -1,21 +1,16 @@
 //! Derivations whose inputs' paths became known only when they were built.
 //!
-//! Where the path of an output is not known, strings hold a placeholder: `/` and 52 characters of nix-base32. Before such a derivation is
-//! built, the placeholders of its inputs give way to real paths, and deferred outputs get paths of their own.
+//! Where the path of an output is not known, strings hold a placeholder. Before such a derivation is built, the placeholders of its inputs
+//! give way to real paths, and deferred outputs get paths of their own.
 
 use std::collections::HashMap;
 
-use store_path::{
-    FingerprintError, HashAlgorithm, HashFormat, StoreDir, StorePath, StorePathRef, base32,
-    output_path_name,
-};
+use store_path::{FingerprintError, StoreDir, StorePath, StorePathRef};
 
+use crate::placeholder::{PLACEHOLDER_LEN, Placeholder};
 use crate::{
-    BasicDerivation, Derivation, DerivationFile, ModuloMemo, Output, PathsError, derivation_name,
+    BasicDerivation, Derivation, DerivationFile, ModuloMemo, Output, PathsError, WantedOutputs,
 };
-
-/// Bytes of a placeholder: a slash and a SHA-256 digest in nix-base32.
-const PLACEHOLDER_LEN: usize = 1 + base32::encoded_len(32);
 
 /// Why placeholders cannot be replaced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,41 +23,17 @@ pub enum ResolveError {
         /// The output's name.
         output: String,
     },
-    /// An input is an output of a derivation that is itself built; that one has to be built first.
-    #[error("input is dynamic: {0}")]
-    DynamicInput(StorePath),
+    /// An output that a dynamic input builds on is no derivation.
+    #[error("output `{output}` of an input is no derivation: {path}")]
+    NotDerivation {
+        /// Where the output lies.
+        path: StorePath,
+        /// The output's name.
+        output: String,
+    },
     /// The path of a deferred output cannot be computed.
     #[error(transparent)]
     Fingerprint(#[from] FingerprintError),
-}
-
-/// What stands for the path of a derivation's own output, in its own strings, as long as that path is not known.
-///
-/// ```
-/// assert_eq!(derivation::output_placeholder("out"), "/1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9");
-/// ```
-#[must_use]
-pub fn output_placeholder(output: &str) -> String {
-    placeholder(&format!("nix-output:{output}"))
-}
-
-/// What stands for the path of an input's output as long as that path is not known. `None` if `input` is no derivation.
-#[must_use]
-pub fn input_placeholder(input: StorePathRef<'_>, output: &str) -> Option<String> {
-    let name = output_path_name(derivation_name(input)?, output);
-    Some(placeholder(&format!(
-        "nix-upstream-output:{}:{name}",
-        input.hash_part()
-    )))
-}
-
-fn placeholder(text: &str) -> String {
-    format!(
-        "/{}",
-        HashAlgorithm::Sha256
-            .hash(text.as_bytes())
-            .digits(HashFormat::Base32)
-    )
 }
 
 impl Derivation<'_> {
@@ -70,33 +41,31 @@ impl Derivation<'_> {
     /// then computes the paths of deferred outputs and puts them into the variables named like them. This is what Nix does with derivations
     /// that use floating outputs; for all others [`resolve`](Self::resolve) is enough.
     ///
+    /// For a dynamic input, `outputs` is asked for the path of the output that is a derivation, and then for the outputs of that derivation.
+    ///
     /// # Errors
-    /// [`ResolveError`] if the path of an output is not known, or an input is dynamic.
+    /// [`ResolveError`] if the path of an output is not known.
     pub fn resolve_placeholders(
         &self,
         dir: &StoreDir,
         name: &str,
         mut outputs: impl FnMut(StorePathRef<'_>, &str) -> Option<StorePath>,
     ) -> Result<BasicDerivation<'static>, ResolveError> {
-        let mut paths = Vec::new();
-        let mut replacements = HashMap::new();
+        let mut known = Known {
+            dir,
+            paths: Vec::new(),
+            replacements: HashMap::new(),
+        };
         for (input, wanted) in self.input_derivations.iter() {
             let input = input.as_ref();
-            if !wanted.dynamic.is_empty() {
-                return Err(ResolveError::DynamicInput(input.to_owned()));
-            }
-            for output in wanted.outputs.iter() {
-                let unknown = || ResolveError::UnknownOutput {
-                    input: input.to_owned(),
-                    output: output.clone().into_owned(),
-                };
-                let path = outputs(input, output).ok_or_else(unknown)?;
-                if let Some(placeholder) = input_placeholder(input, output) {
-                    replacements.insert(placeholder.into_bytes(), dir.print(&path).into_bytes());
-                }
-                paths.push(path);
-            }
+            let placeholder = |output: &str| Placeholder::of_input(input, output);
+            known.add(input, wanted, &placeholder, &mut outputs)?;
         }
+        let Known {
+            paths,
+            replacements,
+            ..
+        } = known;
         let replaced = |bytes: &[u8]| replace(bytes, &replacements).into();
         let mut basic = self.clone().into_owned().resolve(paths);
         basic.builder = replaced(&basic.builder);
@@ -112,6 +81,60 @@ impl Derivation<'_> {
             .collect();
         fill_deferred(dir, name, basic)
     }
+}
+
+/// The outputs of inputs, now that they are known.
+struct Known<'a> {
+    dir: &'a StoreDir,
+    paths: Vec<StorePath>,
+    /// Paths by what stands for them.
+    replacements: HashMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Known<'_> {
+    /// Adds what is wanted of the derivation `input`, whose outputs have these placeholders. Nested at most
+    /// [`MAX_DYNAMIC_DEPTH`](crate::MAX_DYNAMIC_DEPTH) deep in all that was read.
+    fn add(
+        &mut self,
+        input: StorePathRef<'_>,
+        wanted: &WantedOutputs<'_>,
+        placeholder: &dyn Fn(&str) -> Option<Placeholder>,
+        outputs: &mut impl FnMut(StorePathRef<'_>, &str) -> Option<StorePath>,
+    ) -> Result<(), ResolveError> {
+        for output in wanted.outputs.iter() {
+            let path = known_path(input, output, outputs)?;
+            if let Some(placeholder) = placeholder(output) {
+                let replacement = self.dir.print(&path).into_bytes();
+                let placeholder = placeholder.to_string().into_bytes();
+                self.replacements.insert(placeholder, replacement);
+            }
+            self.paths.push(path);
+        }
+        for (output, wanted) in wanted.dynamic.iter() {
+            let made = known_path(input, output, outputs)?;
+            if !made.is_derivation() {
+                return Err(ResolveError::NotDerivation {
+                    path: made,
+                    output: output.to_string(),
+                });
+            }
+            let before = placeholder(output);
+            let below = |output: &str| before.map(|before| before.of_made(output));
+            self.add(made.as_ref(), wanted, &below, outputs)?;
+        }
+        Ok(())
+    }
+}
+
+fn known_path(
+    input: StorePathRef<'_>,
+    output: &str,
+    outputs: &mut impl FnMut(StorePathRef<'_>, &str) -> Option<StorePath>,
+) -> Result<StorePath, ResolveError> {
+    outputs(input, output).ok_or_else(|| ResolveError::UnknownOutput {
+        input: input.to_owned(),
+        output: output.to_owned(),
+    })
 }
 
 /// Gives deferred outputs the paths that follow from a derivation without input derivations.

@@ -294,12 +294,20 @@ fn differences() {
         .replace("\\\"a\\\":1", "\\\"a\\\":2.50")
         .replace("r:sha256", "sha1");
     let fourth = parse(&fourth).expect("well-formed");
+    let fifth = String::from_utf8(third.print(&StoreDir::NIX))
+        .expect("UTF-8")
+        .replace(
+            "4az4k8yz16sqj4xjsw8xk7v1s2wz0y3c-b/x",
+            "00000000000000000000000000000000-b-1.0/x",
+        );
+    let fifth = parse(&fifth).expect("well-formed");
     let mut text = String::new();
     for (a, b) in [
         (&first, &second),
         (&first, &third),
         (&second, &third),
         (&third, &fourth),
+        (&third, &fifth),
     ] {
         for difference in a.differences(b) {
             writeln!(
@@ -322,10 +330,20 @@ fn differences() {
 #[test]
 fn resolving() {
     let derivation = parse(PLAIN).expect("well-formed");
-    insta::assert_snapshot!(table([derivation.resolve_placeholders(
-        &StoreDir::NIX,
-        "plain",
-        |_, _| None
-    )]));
+    let dynamic = parse(
+        r#"DrvWithVersion("xp-dyn-drv",[("out","","","")],[("/nix/store/4az4k8yz16sqj4xjsw8xk7v1s2wz0y3a-b.drv",([],[("out",["bin"])]))],[],"x","y",[],[])"#,
+    );
+    let dynamic = dynamic.expect("well-formed");
+    let path = |name: &str| {
+        format!("4az4k8yz16sqj4xjsw8xk7v1s2wz0y3a-{name}")
+            .parse()
+            .ok()
+    };
+    insta::assert_snapshot!(table([
+        derivation.resolve_placeholders(&StoreDir::NIX, "plain", |_, _| None),
+        dynamic.resolve_placeholders(&StoreDir::NIX, "plain", |_, _| path("b")),
+        dynamic.resolve_placeholders(&StoreDir::NIX, "plain", |_, output| (output == "out")
+            .then(|| path("c.drv"))?),
+    ]));
     assert_eq!(output_placeholder("out").len(), 53);
 }

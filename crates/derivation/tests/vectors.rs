@@ -6,7 +6,8 @@ mod peer;
 use std::path::Path;
 
 use derivation::{
-    Derivation, JsonForm, Kind, Output, StoreDir, derivation_name, output_placeholder,
+    Derivation, JsonForm, Kind, Output, StoreDir, StorePath, derivation_name, dynamic_placeholder,
+    output_placeholder,
 };
 use peer::Files;
 
@@ -46,6 +47,74 @@ fn dynamic_derivations() {
         &StoreDir::NIX,
         &shown("nix-2.34.8/show-dynamic.json"),
     );
+}
+
+/// BLAKE3, and methods by their new names, as `nix` 2.34.8 made them of `data/hashes.nix`.
+#[test]
+fn later_hashes_and_methods() {
+    let files = Files::read(&data("hashes-2.34.8"));
+    assert_eq!(files.0.len(), 7);
+    files.check(&StoreDir::NIX);
+    files.check_json(
+        JsonForm::Version4,
+        &StoreDir::NIX,
+        &shown("hashes-2.34.8/show.json"),
+    );
+}
+
+/// What stands in `wrapper` and `twice` for outputs of derivations that `producing` makes.
+#[test]
+fn placeholders_of_dynamic_inputs() {
+    let files = Files::read(&data("nix-2.34.8"));
+    let producing: StorePath = "hjv39y7c9kczq1l5vyjh2gmqsb09dfdc-producing.drv.drv"
+        .parse()
+        .expect("a base name");
+    let placeholder = |further: &[&str]| {
+        dynamic_placeholder(producing.as_ref(), "out", further).expect("a derivation")
+    };
+    let parse = |base_name: &str| {
+        let text = files.0.get(base_name).expect("it is there");
+        Derivation::parse(&StoreDir::NIX, text).expect("a derivation")
+    };
+    let variable = |derivation: &Derivation<'_>, name: &str| {
+        let value = derivation.environment.get(name.as_bytes());
+        String::from_utf8_lossy(value.expect("it is set")).into_owned()
+    };
+    let wrapper = parse("m2vp9jwjkpms2010bvsam4x33lj4dff1-wrapper.drv");
+    assert_eq!(variable(&wrapper, "input"), placeholder(&["out"]));
+    assert_eq!(*wrapper.arguments[0], *placeholder(&[]).as_bytes());
+    let twice = parse("h72jfr1x3fb4chfd4z0mvj9bycal6pg9-twice.drv");
+    assert_eq!(variable(&twice, "input"), placeholder(&["a", "b"]));
+    assert_eq!(variable(&twice, "more"), placeholder(&["lib"]));
+
+    // Once all is built, the derivation that was made among it.
+    let made = "5vyvaa3nvh4p7b3v1kyyii5dqyhfx6y3-producing.drv";
+    let resolved = wrapper.resolve_placeholders(&StoreDir::NIX, "wrapper", |input, output| {
+        let path = match (input.base_name(), output) {
+            ("8zd0ck4kmdaf3hzbmvkmvrvpbi100dqg-plain.drv", "out") => {
+                "mb3qwppfv3dqqhk2qvirzzzind3dqmhp-plain"
+            }
+            (input, "out") if input == producing.base_name() => made,
+            (input, "out") if input == made => "3bh680apgd0c8s24wybxbrz4lgmiwyj7-made",
+            _ => return None,
+        };
+        path.parse().ok()
+    });
+    let resolved = Derivation::from(resolved.expect("every output is known"));
+    assert_eq!(
+        variable(&resolved, "input"),
+        "/nix/store/3bh680apgd0c8s24wybxbrz4lgmiwyj7-made"
+    );
+    assert_eq!(
+        *resolved.arguments[0],
+        *format!("/nix/store/{made}").as_bytes()
+    );
+    let sources: Vec<_> = resolved
+        .input_sources
+        .iter()
+        .map(|path| path.as_ref().name().to_owned())
+        .collect();
+    assert_eq!(sources, ["made", "producing.drv", "plain"]);
 }
 
 /// What `guix` 1.5.0 made of `data/guix.scm`.

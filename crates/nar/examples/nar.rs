@@ -43,6 +43,10 @@ fn run(arguments: &[OsString], out: &mut impl Write) -> Result<(), Box<dyn Error
     let (options, arguments): (Vec<_>, Vec<_>) = arguments
         .iter()
         .partition(|argument| argument.as_bytes().starts_with(b"-"));
+    let is_ls = arguments.first().is_some_and(|command| *command == "ls");
+    if !options.is_empty() && !is_ls {
+        return Err(USAGE.into());
+    }
     match *arguments {
         [command, path] if command == "dump" => {
             nar::dump(path, out)?;
@@ -71,17 +75,13 @@ fn run(arguments: &[OsString], out: &mut impl Write) -> Result<(), Box<dyn Error
             let listing = Listing::scan(BufReader::new(File::open(archive)?))?;
             let root = OsString::from("/");
             let path = path.first().copied().unwrap_or(&root);
-            let has = |option: &str| options.iter().any(|given| *given == option);
+            let style = Style::chosen(&options)?;
             let node = find(&listing, path)?;
             let mut out = BufWriter::new(out);
-            if has("--json") {
+            if style.json {
                 serde_json::to_writer(&mut out, node)?;
                 writeln!(out)?;
             } else {
-                let style = Style {
-                    recursive: has("-R"),
-                    long: has("-l"),
-                };
                 style.list(node, path.as_bytes(), &mut out)?;
             }
             out.flush()?;
@@ -97,12 +97,29 @@ fn find<'a>(listing: &'a Listing, path: &OsString) -> Result<&'a Node, String> {
         .ok_or_else(|| format!("find `{}` there", path.display()))
 }
 
+#[derive(Default)]
 struct Style {
     recursive: bool,
     long: bool,
+    json: bool,
 }
 
 impl Style {
+    fn chosen(options: &[&OsString]) -> Result<Self, &'static str> {
+        let mut style = Self::default();
+        for option in options {
+            match option.as_bytes() {
+                b"--json" => style.json = true,
+                [b'-', letters @ ..] if letters.iter().all(|letter| b"Rl".contains(letter)) => {
+                    style.recursive |= letters.contains(&b'R');
+                    style.long |= letters.contains(&b'l');
+                }
+                _ => return Err(USAGE),
+            }
+        }
+        Ok(style)
+    }
+
     fn list(&self, node: &Node, path: &[u8], out: &mut impl Write) -> io::Result<()> {
         match node {
             Node::Directory(_) => self.list_directory(node, b".", out),

@@ -1,3 +1,4 @@
+mod ahead;
 mod directories;
 mod error;
 mod file;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+pub use self::ahead::dump_ahead;
 use self::directories::{Directories, Listed};
 pub use self::error::{DumpError, DumpErrorKind};
 use self::file::{File, OPEN};

@@ -1,13 +1,15 @@
 use std::iter::FusedIterator;
 
 use crate::grammar::{self, Parsed};
+use crate::names::BorrowedNames;
 use crate::position::Position;
 use crate::{Error, Event, Kind, Limits};
 
 /// The events of an archive that lies in memory as a whole, nothing before or behind it.
 ///
 /// Names, targets and data are borrowed from the slice; a file's data is one [`Event::Data`].
-/// Memory is allocated once, at the beginning. An error is the last item.
+/// Nothing is allocated, unless limits of one's own allow more depth than Nix does. An error is
+/// the last item.
 ///
 /// ```
 /// use nar::{Event, Events};
@@ -24,7 +26,7 @@ use crate::{Error, Event, Kind, Limits};
 pub struct Events<'a> {
     /// What is left of the archive, or nothing after an error.
     rest: &'a [u8],
-    position: Position,
+    position: Position<BorrowedNames<'a>>,
     ended: bool,
 }
 
@@ -38,7 +40,7 @@ impl<'a> Events<'a> {
     pub fn with_limits(archive: &'a [u8], limits: Limits) -> Self {
         Self {
             rest: archive,
-            position: Position::new(limits),
+            position: Position::with_names(BorrowedNames::new(), limits),
             ended: false,
         }
     }

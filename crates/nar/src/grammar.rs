@@ -7,9 +7,10 @@
 //! Which of two words follows is always decided by one byte, and whatever bytes of a word are
 //! there are compared at once. So an error is found at the same offset however the input was cut.
 
+use crate::names::OpenDirectories;
 use crate::position::{Position, State};
 use crate::token::{self, LENGTH};
-use crate::{Error, Event, Kind, names};
+use crate::{Error, Event, Kind, Limits, names};
 
 /// What stands at the front of a slice.
 pub(crate) enum Parsed<'a> {
@@ -29,7 +30,10 @@ enum Stop {
 
 /// Parses the event that stands at `position`, at the front of `input`.
 #[inline]
-pub(crate) fn parse<'a>(position: &Position, input: &'a [u8]) -> Result<Parsed<'a>, Error> {
+pub(crate) fn parse<'a, N: OpenDirectories<'a>>(
+    position: &Position<N>,
+    input: &'a [u8],
+) -> Result<Parsed<'a>, Error> {
     let mut cursor = Cursor {
         input,
         at: 0,
@@ -39,8 +43,8 @@ pub(crate) fn parse<'a>(position: &Position, input: &'a [u8]) -> Result<Parsed<'
     let event = match position.state {
         State::Start => cursor
             .words(&token::MAGIC)
-            .and_then(|()| node(position, cursor)),
-        State::Node => node(position, cursor),
+            .and_then(|()| node(&position.limits, cursor)),
+        State::Node => node(&position.limits, cursor),
         State::Data {
             remaining: 0,
             padding,
@@ -61,14 +65,14 @@ pub(crate) fn parse<'a>(position: &Position, input: &'a [u8]) -> Result<Parsed<'
 
 /// `"(" "type" ..`: the cursor ends behind a directory's or file's head, or a whole link.
 #[inline]
-fn node<'a>(position: &Position, cursor: &mut Cursor<'a>) -> Result<Event<'a>, Stop> {
+fn node<'a>(limits: &Limits, cursor: &mut Cursor<'a>) -> Result<Event<'a>, Stop> {
     if cursor.skip_if(&token::PLAIN_FILE) {
         return file(cursor, false);
     }
     cursor.words(&token::TYPE)?;
     match cursor.peek(0)? {
         7 => match cursor.peek(LENGTH)? {
-            b's' => symlink(position, cursor),
+            b's' => symlink(limits, cursor),
             b'r' => {
                 cursor.words(&token::REGULAR)?;
                 let executable = cursor.peek(0)? == 10;
@@ -113,10 +117,10 @@ fn file_end<'a>(cursor: &mut Cursor<'a>, padding: usize) -> Result<Event<'a>, St
 }
 
 /// `"symlink" "target" <target> ")"`
-fn symlink<'a>(position: &Position, cursor: &mut Cursor<'a>) -> Result<Event<'a>, Stop> {
+fn symlink<'a>(limits: &Limits, cursor: &mut Cursor<'a>) -> Result<Event<'a>, Stop> {
     cursor.words(&token::SYMLINK)?;
     let offset = cursor.offset();
-    let limit = position.limits.target;
+    let limit = limits.target;
     let target = cursor.bounded(limit, |length| Kind::TargetLength { length, limit })?;
     names::check_target(target).map_err(|kind| Stop::Error(Error { offset, kind }))?;
     cursor.zeros(token::padding(target.len() as u64))?;
@@ -126,7 +130,10 @@ fn symlink<'a>(position: &Position, cursor: &mut Cursor<'a>) -> Result<Event<'a>
 
 /// `"entry" "(" "name" <name> "node"`, or the directory's `")"`.
 #[inline]
-fn entry_or_end<'a>(position: &Position, cursor: &mut Cursor<'a>) -> Result<Event<'a>, Stop> {
+fn entry_or_end<'a, N: OpenDirectories<'a>>(
+    position: &Position<N>,
+    cursor: &mut Cursor<'a>,
+) -> Result<Event<'a>, Stop> {
     match cursor.peek(0)? {
         5 => {}
         1 => {

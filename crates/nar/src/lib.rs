@@ -25,7 +25,7 @@
 //!
 //! | you have | and want | use |
 //! |---|---|---|
-//! | a path | its archive | [`dump()`], or [`Dump`] to read it in pieces |
+//! | a path | its archive | [`dump()`]; [`dump_ahead`] on two threads; [`Dump`] to read it in pieces |
 //! | an archive's bytes, as they come | a path | [`restore()`], or [`Restore`] to push them |
 //! | an archive in memory | what it says | [`Events`], [`Listing`] |
 //! | something that reads | what it says | [`Reader`], or that of the module `tokio` |
@@ -53,11 +53,14 @@
 //! None is on by default, and each only adds: `tokio` the module of that name, `serde` the JSON
 //! form of [`Listing`], `testing` strategies and oracles for tests.
 //!
-//! The crate needs Linux: it lists directories by `getdents64`.
+//! Dumps and restores need Linux, where every promise of theirs was tested; elsewhere the crate is
+//! without them. All else does no input or output of its own and runs anywhere.
 
+#[cfg(target_os = "linux")]
 mod case_hack;
 mod decoder;
 mod digest;
+#[cfg(target_os = "linux")]
 mod dump;
 mod encoder;
 mod error;
@@ -71,6 +74,7 @@ mod observe;
 mod position;
 mod reader;
 mod references;
+#[cfg(target_os = "linux")]
 mod restore;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -81,7 +85,8 @@ mod writer;
 
 pub use decoder::{Decoder, Step};
 pub use digest::{Digest, Fingerprint};
-pub use dump::{Dump, DumpError, DumpErrorKind, DumpOptions, dump};
+#[cfg(target_os = "linux")]
+pub use dump::{Dump, DumpError, DumpErrorKind, DumpOptions, dump, dump_ahead};
 pub use encoder::Encoder;
 pub use error::{Error, Kind};
 pub use event::Event;
@@ -91,6 +96,7 @@ pub use listing::{Lister, Listing, Node};
 pub use observe::{Observe, Observed};
 pub use reader::{ReadError, Reader};
 pub use references::References;
+#[cfg(target_os = "linux")]
 pub use restore::{
     Durability, LeftBehind, Restore, RestoreError, RestoreErrorKind, RestoreOptions, Written,
     restore, restore_with,

@@ -9,8 +9,9 @@ use crate::{Error, Event, Events, ReadError, Reader};
 /// What an archive holds and where: its nodes without the files' data.
 ///
 /// It takes memory in proportion to the number of nodes. With the feature `serde` it is written
-/// and read as JSON in the form that binary caches serve as `.ls` files. (`serde_json` refuses to
-/// read nodes that lie deeper than 63, unless it is told to ignore its recursion limit.)
+/// and read as JSON in the form that binary caches serve as `.ls` files. What is read has at most
+/// the depth of [`Limits::NIX`](crate::Limits::NIX), so that `serde_json` may safely be told to
+/// ignore its own recursion limit, which ends one node short of that.
 ///
 /// ```
 /// use std::io::{Cursor, Read};

@@ -2,7 +2,37 @@ use std::cmp::Ordering;
 
 use crate::{Kind, Limits};
 
-/// The directories that are open inside each other, each with the last name seen in it.
+/// The directories that are open inside each other, each with the last name seen in it. Names live
+/// as long as `'n`.
+pub(crate) trait OpenDirectories<'n> {
+    /// How many directories are open.
+    fn depth(&self) -> usize;
+
+    /// A directory begins.
+    fn open(&mut self);
+
+    /// The innermost directory ends.
+    fn close(&mut self);
+
+    /// The last name in the innermost directory; empty, which no name is, if there is none yet.
+    fn last(&self) -> &[u8];
+
+    /// Makes `name` the last one of the innermost directory.
+    fn remember(&mut self, name: &'n [u8]);
+
+    /// Whether `name` may follow in the innermost directory.
+    #[inline]
+    fn check(&self, name: &[u8]) -> Result<(), Kind> {
+        check_name(name)?;
+        match name.cmp(self.last()) {
+            Ordering::Greater => Ok(()),
+            Ordering::Equal => Err(Kind::NameTwice),
+            Ordering::Less => Err(Kind::NameOrder),
+        }
+    }
+}
+
+/// Names that are copied, because their bytes go away.
 ///
 /// Bounded by `Limits::depth` names of `Limits::name` bytes (16 KiB for Nix's limits); the space
 /// is kept from directory to directory, so that entries cost no allocation.
@@ -25,40 +55,87 @@ impl Names {
         }
     }
 
-    /// How many directories are open.
-    pub(crate) fn depth(&self) -> usize {
+    fn innermost(&self) -> usize {
+        *self.starts.last().expect("names only stand in directories")
+    }
+}
+
+impl OpenDirectories<'_> for Names {
+    fn depth(&self) -> usize {
         self.starts.len()
     }
 
-    pub(crate) fn open(&mut self) {
+    fn open(&mut self) {
         self.starts.push(self.bytes.len());
     }
 
-    pub(crate) fn close(&mut self) {
+    fn close(&mut self) {
         let start = self.starts.pop().expect("every close follows its open");
         self.bytes.truncate(start);
     }
 
-    /// Whether `name` may follow in the innermost directory.
     #[inline]
-    pub(crate) fn check(&self, name: &[u8]) -> Result<(), Kind> {
-        check_name(name)?;
-        match name.cmp(&self.bytes[self.innermost()..]) {
-            Ordering::Greater => Ok(()),
-            Ordering::Equal => Err(Kind::NameTwice),
-            Ordering::Less => Err(Kind::NameOrder),
-        }
+    fn last(&self) -> &[u8] {
+        &self.bytes[self.innermost()..]
     }
 
-    /// Makes `name` the last one of the innermost directory.
     #[inline]
-    pub(crate) fn remember(&mut self, name: &[u8]) {
+    fn remember(&mut self, name: &[u8]) {
         self.bytes.truncate(self.innermost());
         self.bytes.extend_from_slice(name);
     }
+}
 
-    fn innermost(&self) -> usize {
-        *self.starts.last().expect("names only stand in directories")
+/// Names that stay where they are, in an archive that lies in memory. Costs no allocation unless
+/// limits of one's own allow more depth than Nix does.
+#[derive(Clone, Debug)]
+pub(crate) struct BorrowedNames<'n> {
+    depth: usize,
+    last: [&'n [u8]; Limits::NIX.depth],
+    /// Those of directories that lie deeper.
+    deeper: Vec<&'n [u8]>,
+}
+
+impl BorrowedNames<'_> {
+    pub(crate) fn new() -> Self {
+        Self {
+            depth: 0,
+            last: [b""; Limits::NIX.depth],
+            deeper: Vec::new(),
+        }
+    }
+}
+
+impl<'n> OpenDirectories<'n> for BorrowedNames<'n> {
+    fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn open(&mut self) {
+        match self.last.get_mut(self.depth) {
+            Some(last) => *last = b"",
+            None => self.deeper.push(b""),
+        }
+        self.depth += 1;
+    }
+
+    fn close(&mut self) {
+        self.deeper.pop();
+        self.depth -= 1;
+    }
+
+    #[inline]
+    fn last(&self) -> &[u8] {
+        let here = self.deeper.last();
+        here.unwrap_or_else(|| &self.last[self.depth - 1])
+    }
+
+    #[inline]
+    fn remember(&mut self, name: &'n [u8]) {
+        match self.deeper.last_mut() {
+            Some(last) => *last = name,
+            None => self.last[self.depth - 1] = name,
+        }
     }
 }
 
@@ -89,9 +166,7 @@ pub(crate) fn check_target(target: &[u8]) -> Result<(), Kind> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn order_is_by_bytes_and_per_directory() {
-        let mut names = Names::new(&Limits::default());
+    fn order_is_by_bytes_and_per_directory(names: &mut dyn OpenDirectories<'static>) {
         names.open();
         names.remember(b"B");
         names.open();
@@ -103,6 +178,27 @@ mod tests {
         assert_eq!(names.check(b"a"), Ok(()));
         names.remember(b"a\xff");
         assert_eq!(names.check(b"aa"), Err(Kind::NameOrder));
+    }
+
+    #[test]
+    fn order_is_the_same_whoever_holds_the_names() {
+        let mut copied = Names::new(&Limits::default());
+        let mut borrowed = BorrowedNames::new();
+        // Deeper, at last, than Nix allows.
+        for depth in 0..70 {
+            let names: [&mut dyn OpenDirectories<'static>; 2] = [&mut copied, &mut borrowed];
+            for names in names {
+                assert_eq!(names.depth(), depth);
+                order_is_by_bytes_and_per_directory(names);
+            }
+        }
+        for depth in (0..70).rev() {
+            borrowed.close();
+            assert_eq!(borrowed.depth(), depth);
+            if depth > 0 {
+                assert_eq!(borrowed.last(), b"a\xff");
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use crate::names::Names;
+use crate::names::{Names, OpenDirectories};
 use crate::{Event, Kind, Limits, token};
 
 /// What an archive can go on with.
@@ -21,20 +21,26 @@ pub(crate) enum State {
 /// A place in an archive: what came before it, as far as that decides what may follow.
 /// The decoder and the encoder move it by the same events.
 #[derive(Clone, Debug)]
-pub(crate) struct Position {
+pub(crate) struct Position<N = Names> {
     pub(crate) state: State,
     /// Bytes of the archive before this place.
     pub(crate) offset: u64,
-    pub(crate) names: Names,
+    pub(crate) names: N,
     pub(crate) limits: Limits,
 }
 
 impl Position {
     pub(crate) fn new(limits: Limits) -> Self {
+        Self::with_names(Names::new(&limits), limits)
+    }
+}
+
+impl<N> Position<N> {
+    pub(crate) fn with_names(names: N, limits: Limits) -> Self {
         Self {
             state: State::Start,
             offset: 0,
-            names: Names::new(&limits),
+            names,
             limits,
         }
     }
@@ -47,10 +53,23 @@ impl Position {
         }
     }
 
+    /// Moves behind `length` bytes of data, at most [`Position::remaining`].
+    #[inline]
+    pub(crate) fn advance_data(&mut self, length: u64) {
+        if let State::Data { remaining, .. } = &mut self.state {
+            *remaining -= length;
+            // A file may claim all of a `u64`, and be passed over without being there.
+            self.offset = self.offset.saturating_add(length);
+        }
+    }
+
     /// Whether an entry of this name, whose length is within the limit, may follow in the innermost
     /// directory.
     #[inline]
-    pub(crate) fn check_name(&self, name: &[u8]) -> Result<(), Kind> {
+    pub(crate) fn check_name<'n>(&self, name: &[u8]) -> Result<(), Kind>
+    where
+        N: OpenDirectories<'n>,
+    {
         let limit = self.limits.depth;
         if self.names.depth() >= limit {
             return Err(Kind::Depth { limit });
@@ -60,7 +79,10 @@ impl Position {
 
     /// Moves behind `event`, which `length` bytes said and which was found to be in its place.
     #[inline]
-    pub(crate) fn advance(&mut self, length: usize, event: &Event<'_>) {
+    pub(crate) fn advance<'n>(&mut self, length: usize, event: &Event<'n>)
+    where
+        N: OpenDirectories<'n>,
+    {
         match *event {
             Event::Data(data) => return self.advance_data(data.len() as u64),
             Event::Entry(name) => {
@@ -86,18 +108,11 @@ impl Position {
         self.offset = self.offset.saturating_add(length as u64);
     }
 
-    /// Moves behind `length` bytes of data, at most [`Position::remaining`].
     #[inline]
-    pub(crate) fn advance_data(&mut self, length: u64) {
-        if let State::Data { remaining, .. } = &mut self.state {
-            *remaining -= length;
-            // A file may claim all of a `u64`, and be passed over without being there.
-            self.offset = self.offset.saturating_add(length);
-        }
-    }
-
-    #[inline]
-    fn end_node(&mut self) {
+    fn end_node<'n>(&mut self)
+    where
+        N: OpenDirectories<'n>,
+    {
         self.state = if self.names.depth() == 0 {
             State::Finished
         } else {

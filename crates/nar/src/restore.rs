@@ -1,3 +1,4 @@
+mod attributes;
 mod error;
 mod remove;
 mod tree;
@@ -19,8 +20,10 @@ use crate::{Decoder, Limits, Step};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RestoreOptions {
     /// Give everything the mode and time that a store wants: 0444, 0555 for directories and
-    /// executable files, whatever the umask says, and one second past the epoch as the time of
-    /// last modification. Otherwise modes are 0666 and 0777 less the umask, and times are left.
+    /// executable files, whatever the umask says, one second past the epoch as the time of last
+    /// modification, and no access list or other extended attribute, whatever the directory that
+    /// holds the root would pass on (but for those of SELinux and NFSv4, as in Nix). Otherwise
+    /// modes are 0666 and 0777 less the umask, and the rest is left as the file system has it.
     pub canonical: bool,
     /// What is on the disk when [`Restore::finish`] returns.
     pub durability: Durability,

@@ -6,8 +6,12 @@ mod oracles;
 mod seen;
 mod tree;
 
+pub use oracles::identity;
+#[cfg(feature = "testing")]
+pub use oracles::listing;
 #[cfg(feature = "tokio")]
 pub use oracles::readers_agree;
-pub use oracles::{identity, restore_stays_inside};
+#[cfg(target_os = "linux")]
+pub use oracles::restore_stays_inside;
 pub use seen::{Outcome, Seen, in_pieces, in_slice, through_reader};
 pub use tree::{Tree, names, trees};

@@ -2,19 +2,19 @@
 //!
 //! They differ from those over `std::io` in nothing but who waits.
 
-use std::io;
-use std::path::PathBuf;
+#[cfg(target_os = "linux")]
+mod tree;
 
-use ::tokio::io::AsyncWriteExt;
-use ::tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite};
-use ::tokio::task::spawn_blocking;
+use std::io;
+
+use ::tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
+
+#[cfg(target_os = "linux")]
+pub use self::tree::{dump, restore};
 
 use crate::reader::{Cursor, Progress};
 use crate::writer::GATHERED;
-use crate::{
-    Dump, Encoder, Event, Limits, ReadError, Restore, RestoreError, RestoreErrorKind,
-    RestoreOptions,
-};
+use crate::{Encoder, Event, Limits, ReadError};
 
 /// Reads an archive, event by event, from anything that buffers.
 ///
@@ -151,86 +151,4 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.encoder.finish()?;
         Ok(self.sink)
     }
-}
-
-/// Bytes that a dump or restore moves at a time.
-const BUFFER: usize = 256 * 1024;
-
-/// Writes the archive of whatever stands at `path` to `sink`, and returns its size in bytes.
-/// The file system is read on tokio's threads for blocking work.
-///
-/// # Errors
-/// As for [`crate::dump`].
-pub async fn dump(
-    path: impl Into<PathBuf>,
-    sink: &mut (impl AsyncWrite + Unpin),
-) -> io::Result<u64> {
-    let path = path.into();
-    let mut dump = blocking(move || Dump::new(path)).await??;
-    let mut buffer = vec![0; BUFFER];
-    let mut size = 0;
-    loop {
-        let filled;
-        (dump, buffer, filled) = blocking(move || {
-            let filled = dump.fill(&mut buffer);
-            (dump, buffer, filled)
-        })
-        .await?;
-        let length = filled?;
-        if length == 0 {
-            sink.flush().await?;
-            return Ok(size);
-        }
-        sink.write_all(&buffer[..length]).await?;
-        size += length as u64;
-    }
-}
-
-/// Restores the archive that `source` holds to `path`, where nothing may be yet. Reads up to the
-/// source's end, where the archive must end too. The file system is written on tokio's threads
-/// for blocking work.
-///
-/// # Errors
-/// As for [`crate::restore`]. What was created is removed, also when the future is dropped.
-pub async fn restore(
-    source: &mut (impl AsyncRead + Unpin),
-    path: impl Into<PathBuf>,
-    options: RestoreOptions,
-) -> Result<(), RestoreError> {
-    let path = path.into();
-    let fails = path.clone();
-    let failed = |error: &io::Error| RestoreError {
-        path: fails.clone(),
-        kind: RestoreErrorKind::Source {
-            kind: error.kind(),
-            message: error.to_string(),
-        },
-        left_behind: Vec::new(),
-    };
-    let begun = blocking(move || Restore::to(path, options)).await;
-    let mut restore = begun.map_err(|error| failed(&error))??;
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let length = source
-            .read(&mut buffer)
-            .await
-            .map_err(|error| failed(&error))?;
-        if length == 0 {
-            return blocking(move || restore.finish())
-                .await
-                .map_err(|error| failed(&error))?;
-        }
-        let written;
-        (restore, buffer, written) = blocking(move || {
-            let written = restore.write_all(&buffer[..length]);
-            (restore, buffer, written)
-        })
-        .await
-        .map_err(|error| failed(&error))?;
-        written?;
-    }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    spawn_blocking(work).await.map_err(io::Error::other)
 }

@@ -1,4 +1,5 @@
-//! What decoding allocates: the names of open directories, once, whatever the archive's size.
+//! What decoding allocates: in a slice nothing; in pieces the names of open directories, once,
+//! whatever the archive's size.
 
 #![expect(
     clippy::unwrap_used,
@@ -29,7 +30,7 @@ fn count(work: impl FnOnce()) -> u64 {
 }
 
 #[test]
-fn a_slice_costs_two_allocations() {
+fn a_slice_costs_no_allocation() {
     for files in [1, 10, 1000] {
         let archive = archive(files);
         let mut nodes = 0;
@@ -38,7 +39,7 @@ fn a_slice_costs_two_allocations() {
                 nodes += u32::from(matches!(event.unwrap(), Event::File { .. }));
             }
         });
-        assert_eq!((nodes, allocations), (3 * files, 2), "{files} files");
+        assert_eq!((nodes, allocations), (3 * files, 0), "{files} files");
     }
 }
 

@@ -10,7 +10,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nar::testing;
+use nar::{Listing, testing};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
@@ -27,7 +27,7 @@ fn corpus(target: &str) -> PathBuf {
 fn replay(target: &str, oracle: fn(&[u8])) {
     let corpus = corpus(target);
     if std::env::var_os("NAR_SEED_CORPUS").is_some() {
-        seed(&corpus, target == "nar_readers");
+        seed(&corpus, target);
     }
     let mut replayed = 0;
     for entry in fs::read_dir(&corpus).unwrap() {
@@ -39,8 +39,9 @@ fn replay(target: &str, oracle: fn(&[u8])) {
     assert!(replayed >= SEEDS, "only {replayed} in {}", corpus.display());
 }
 
-/// Archives of random trees, each begun with a byte that says the buffer's size if `sized`.
-fn seed(corpus: &Path, sized: bool) {
+/// Archives of random trees; for the readers each begun with a byte that says the buffer's size; for
+/// listings only what they list.
+fn seed(corpus: &Path, target: &str) {
     fs::create_dir_all(corpus).unwrap();
     let mut runner = TestRunner::deterministic();
     let mut number = 0;
@@ -50,8 +51,15 @@ fn seed(corpus: &Path, sized: bool) {
         if archive.len() > LARGEST || (number > 3 && archive.len() < 300) {
             continue;
         }
-        let size = sized.then_some(number as u8 * 20);
-        let seed: Vec<u8> = size.into_iter().chain(archive).collect();
+        let seed = match target {
+            "nar_readers" => [&[number as u8 * 20], &archive[..]].concat(),
+            "nar_listing" => match serde_json::to_vec(&Listing::of(&archive).unwrap()) {
+                Ok(json) => json,
+                // Not all names are text.
+                Err(_) => continue,
+            },
+            _ => archive,
+        };
         fs::write(corpus.join(format!("seed-{number:02}")), seed).unwrap();
         number += 1;
     }
@@ -60,6 +68,11 @@ fn seed(corpus: &Path, sized: bool) {
 #[test]
 fn nar_decode() {
     replay("nar_decode", testing::identity);
+}
+
+#[test]
+fn nar_listing() {
+    replay("nar_listing", testing::listing);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 )]
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -97,6 +97,53 @@ fn buffers_of_any_size_get_the_same_bytes() {
             }
         }
         assert!(pieces == whole, "buffer of {size}");
+    }
+}
+
+#[test]
+fn two_threads_make_the_same_archive() {
+    let place = tempdir().unwrap();
+    for size in [0_u32, 1, 100_000, 255 << 10, 256 << 10, 1_000_003] {
+        let contents: Vec<u8> = (0..size).map(|at| (at >> 4) as u8).collect();
+        fs::write(place.path().join(size.to_string()), contents).unwrap();
+    }
+    let mut expected = Vec::new();
+    let size = nar::dump(place.path(), &mut expected).unwrap();
+    let mut archive = Vec::new();
+    assert_eq!(nar::dump_ahead(place.path(), &mut archive).unwrap(), size);
+    assert!(archive == expected);
+
+    let socket = place.path().join("socket");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let error = nar::dump_ahead(place.path(), &mut std::io::sink()).unwrap_err();
+    assert_eq!(error.downcast::<DumpError>().unwrap().path, socket);
+}
+
+/// Takes some bytes and fails then.
+struct Full(usize);
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self
+            .0
+            .checked_sub(bytes.len())
+            .ok_or(ErrorKind::StorageFull)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_sink_that_fails_ends_both_threads() {
+    let place = tempdir().unwrap();
+    let path = place.path().join("large");
+    File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    for room in [0, 1 << 20] {
+        let error = nar::dump_ahead(&path, &mut Full(room)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
     }
 }
 

@@ -101,6 +101,16 @@ fn json_that_is_no_listing_is_refused() {
             r#"{"version":1,"root":{"type":"directory"}}"#,
             "missing field `entries`",
         ),
+        (r#"{"version":1,"root":{"size":1}}"#, "missing field `type`"),
+        (
+            r#"{"version":1,"root":{"type":"regular","size":1,"size":1}}"#,
+            "duplicate field `size`",
+        ),
+        (
+            r#"{"version":1,"root":{"type":"directory","entries":{"a":{"type":"regular","size":1},"a":{"type":"regular","size":1}}}}"#,
+            "name that stands twice in its directory",
+        ),
+        (r#"{"version":1,"root":[]}"#, "expected a node of a listing"),
         (
             r#"{"version":1,"root":{"type":"directory","entries":{"..":{"type":"regular","size":1}}}}"#,
             "name that cannot be one: ..",
@@ -144,18 +154,37 @@ fn paths_lead_to_nodes() {
 }
 
 #[test]
-fn deep_listings_come_back_as_far_as_serde_json_goes() {
-    let nested = |depth| {
-        let inside = |tree, _| Tree::Directory([(b"d".to_vec(), tree)].into());
-        let tree = (1..depth).fold(Tree::Symlink(b"x".to_vec()), inside);
-        Listing::of(&tree.encode().unwrap()).unwrap()
+fn what_is_not_known_of_a_node_is_passed_over() {
+    let json = r#"{"version":1,"root":{"colour":{"r":[1]},"size":1,"type":"regular"}}"#;
+    let Listing { root } = serde_json::from_str(json).unwrap();
+    let file = Node::File {
+        executable: false,
+        size: 1,
+        offset: None,
     };
-    let json = |listing| serde_json::to_string(listing).unwrap();
-    let listing = nested(63);
-    assert_eq!(
-        serde_json::from_str::<Listing>(&json(&listing)).unwrap(),
-        listing
-    );
-    let error = serde_json::from_str::<Listing>(&json(&nested(64))).unwrap_err();
+    assert_eq!(root, file);
+}
+
+#[test]
+fn listings_are_as_deep_as_archives() {
+    let read = |json: &str| {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        deserializer.disable_recursion_limit();
+        <Listing as serde::Deserialize>::deserialize(&mut deserializer)
+    };
+    let inside = |tree, _| Tree::Directory([(b"d".to_vec(), tree)].into());
+    let deepest = (1..64).fold(Tree::Symlink(b"x".to_vec()), inside);
+    let listing = Listing::of(&deepest.encode().unwrap()).unwrap();
+    let json = serde_json::to_string(&listing).unwrap();
+    assert_eq!(read(&json).unwrap(), listing);
+    // Its own limit counts brackets, and ends one node short of that.
+    let error = serde_json::from_str::<Listing>(&json).unwrap_err();
     assert!(error.to_string().contains("recursion limit"), "{error}");
+
+    for nodes in [65, 1_000_000] {
+        let json = r#"{"type":"directory","entries":{"d":"#.repeat(nodes);
+        let error = read(&format!(r#"{{"version":1,"root":{json}"#)).unwrap_err();
+        let expected = "more than 64 nodes inside each other";
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }

@@ -83,6 +83,79 @@ fn canonical_trees_have_the_modes_and_times_of_a_store() {
     }
 }
 
+/// `user::rwx,user:1000:rwx,group::rwx,mask::rwx,other::rwx`, as the kernel keeps it: the version,
+/// then for each entry a tag, permissions and whose they are.
+fn access_list() -> Vec<u8> {
+    let nobody = u32::MAX;
+    let entries = [
+        (1_u16, nobody),
+        (2, 1000),
+        (4, nobody),
+        (16, nobody),
+        (32, nobody),
+    ];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, whose) in entries {
+        list.extend(tag.to_le_bytes());
+        list.extend(7_u16.to_le_bytes());
+        list.extend(whose.to_le_bytes());
+    }
+    list
+}
+
+fn attributes(path: &Path) -> Vec<u8> {
+    let mut names = vec![0; 1000];
+    let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap();
+    names.truncate(length);
+    names
+}
+
+#[test]
+fn canonical_trees_inherit_no_access_list() {
+    let (place, path) = place();
+    let default = "system.posix_acl_default";
+    let flags = rustix::fs::XattrFlags::empty();
+    if let Err(errno) = rustix::fs::setxattr(place.path(), default, &access_list(), flags) {
+        let reason = Err(format!(
+            "no access lists on {}: {errno}",
+            place.path().display()
+        ));
+        testbed::runs_here("restores below a directory with an access list", reason);
+        return;
+    }
+    restore(&mut &*sample(), &path).unwrap();
+    let inherited = attributes(&path.join("directory/deep/file"));
+    assert_eq!(
+        inherited.escape_ascii().to_string(),
+        r"system.posix_acl_access\x00"
+    );
+    fs::remove_dir_all(&path).unwrap();
+
+    let options = RestoreOptions {
+        canonical: true,
+        ..Default::default()
+    };
+    restore_with(&mut &*sample(), &path, options).unwrap();
+    for name in [
+        "",
+        "directory",
+        "directory/deep",
+        "directory/deep/file",
+        "link",
+        "run",
+    ] {
+        assert_eq!(attributes(&path.join(name)), b"", "{name}");
+    }
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    assert_eq!(mode(&path.join("directory/deep/file")), 0o444);
+    assert_eq!(mode(&path.join("run")), 0o555);
+    make_removable(&path);
+    fs::remove_dir_all(&path).unwrap();
+
+    restore_with(&mut &*file(true, "x").encode().unwrap(), &path, options).unwrap();
+    assert_eq!((attributes(&path), mode(&path)), (vec![], 0o555));
+}
+
 /// A temporary directory cannot be removed by everyone while those in it are not writable.
 fn make_removable(path: &Path) {
     for directory in ["", "directory", "directory/deep"] {

@@ -7,11 +7,13 @@
 
 use std::fs;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use nar::testing::trees;
 use nar::{Events, Kind, RestoreErrorKind, RestoreOptions};
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadBuf};
 use tokio::runtime::Runtime;
 
 fn runtime() -> Runtime {
@@ -88,6 +90,63 @@ fn an_end_in_the_middle_leaves_nothing() {
     };
     assert_eq!(error.kind, Kind::Truncated);
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+/// A source that fails.
+struct Cut;
+
+impl AsyncRead for Cut {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::Error::other("the line is cut")))
+    }
+}
+
+#[test]
+fn a_source_that_fails_is_named_and_leaves_nothing() {
+    let archive = nar::example();
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("root");
+    let error = runtime().block_on(async {
+        let mut source = AsyncReadExt::chain(&archive[..200], Cut);
+        nar::tokio::restore(&mut source, &path, RestoreOptions::default())
+            .await
+            .unwrap_err()
+    });
+    let expected = format!("read the archive of `{}", path.display());
+    assert!(error.to_string().starts_with(&expected), "{error}");
+    assert!(error.to_string().ends_with("the line is cut"), "{error}");
+    assert_eq!(error.left_behind, []);
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_sink_that_fails_ends_a_dump() {
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("large"), vec![7; 3 << 20]).unwrap();
+    let error = runtime().block_on(async {
+        let (mut sink, from) = tokio::io::duplex(1000);
+        drop(from);
+        nar::tokio::dump(place.path(), &mut sink).await.unwrap_err()
+    });
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn a_large_file_comes_out_as_it_is() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("large");
+    let contents: Vec<u8> = (0..1_000_003_u32).map(|at| (at >> 3) as u8).collect();
+    fs::write(&path, contents).unwrap();
+    let mut expected = Vec::new();
+    nar::dump(&path, &mut expected).unwrap();
+    let mut archive = Vec::new();
+    let dump = nar::tokio::dump(path, &mut archive);
+    assert_eq!(runtime().block_on(dump).unwrap(), expected.len() as u64);
+    assert!(archive == expected);
 }
 
 #[test]

@@ -81,10 +81,12 @@ async fn show(keep: bool) -> Result<(), AnyError> {
         return Err("the hook did not build".into());
     }
 
-    let info = coordinator.path_info(&build.output)?;
+    let output = build.output.as_ref();
+    let output = output.ok_or("where the output lies is not known")?;
+    let info = coordinator.path_info(output)?;
     let info = info.ok_or("the output is not registered")?;
-    let content = std::fs::read_to_string(coordinator.file(&build.output))?;
-    steps.say("output", &store_dir.print(&build.output));
+    let content = std::fs::read_to_string(coordinator.file(output))?;
+    steps.say("output", &store_dir.print(output));
     steps.say(
         "",
         &format!(

@@ -1,13 +1,17 @@
 //! What the library is told of the environment that the program runs in.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::{Uid, User, gethostname};
 use offload::hook::Surroundings;
 use offload::link::{Identity, Timeouts};
 use offload::local::StoreDirectories;
 
-/// Reads `NIX_STORE_DIR`, `NIX_STATE_DIR`, and who runs this.
+/// The variable that changes how long is waited for a machine: `NAME=SECONDS`, separated by commas.
+const BOUNDS: &str = "OFFLOAD_BOUNDS";
+
+/// Reads `NIX_STORE_DIR`, `NIX_STATE_DIR`, `OFFLOAD_BOUNDS`, and who runs this.
 pub(crate) fn surroundings() -> Surroundings {
     let defaults = StoreDirectories::default();
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -17,8 +21,35 @@ pub(crate) fn surroundings() -> Surroundings {
             state: variable("NIX_STATE_DIR").map_or(defaults.state, PathBuf::from),
         },
         identity: identity(),
-        timeouts: Timeouts::default(),
+        timeouts: variable(BOUNDS).map_or_else(Timeouts::default, |text| {
+            bounds(&text).unwrap_or_else(|problem| {
+                eprintln!("offload: {BOUNDS} is left aside: {problem}");
+                Timeouts::default()
+            })
+        }),
     }
+}
+
+/// Reads `connect=5,key-exchange=5,authentication=5,channel=5,keep-alive=2.5`, each in seconds;
+/// what is not named keeps its default.
+fn bounds(text: &str) -> Result<Timeouts, String> {
+    let mut timeouts = Timeouts::default();
+    for pair in text.split(',') {
+        let (name, seconds) = pair.split_once('=').unwrap_or((pair, ""));
+        let bound = match name.trim() {
+            "connect" => &mut timeouts.connect,
+            "key-exchange" => &mut timeouts.key_exchange,
+            "authentication" => &mut timeouts.authentication,
+            "channel" => &mut timeouts.channel,
+            "keep-alive" => &mut timeouts.keep_alive,
+            _ => return Err(format!("no bound is called {name:?}")),
+        };
+        *bound = (seconds.trim().parse().ok())
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .filter(|bound| !bound.is_zero())
+            .ok_or_else(|| format!("{name} is no number of seconds above zero: {seconds:?}"))?;
+    }
+    Ok(timeouts)
 }
 
 /// The user who runs this, and the environment that configuration files refer to. Daemons are often started without `HOME` and `USER`, so the user
@@ -37,4 +68,36 @@ fn identity() -> Identity {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     identity
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_seconds_by_name() {
+        let defaults = Timeouts::default();
+        assert_eq!(
+            bounds("connect=5, keep-alive=0.5"),
+            Ok(Timeouts {
+                connect: Duration::from_secs(5),
+                keep_alive: Duration::from_millis(500),
+                ..defaults
+            })
+        );
+        let wrong = [
+            "patience=5",
+            "connect",
+            "connect=0",
+            "channel=-1",
+            "channel=1e99",
+        ];
+        insta::assert_snapshot!(wrong.map(|text| bounds(text).unwrap_err()).join("\n"), @r#"
+        no bound is called "patience"
+        connect is no number of seconds above zero: ""
+        connect is no number of seconds above zero: "0"
+        channel is no number of seconds above zero: "-1"
+        channel is no number of seconds above zero: "1e99"
+        "#);
+    }
 }

@@ -91,6 +91,9 @@ pub enum RemoteFailure {
     /// The conversation broke.
     #[error("failed to {0}")]
     Protocol(worker_protocol::Error),
+    /// The daemon is there, and says anything but what it was asked.
+    #[error("more than {} MiB of messages, and no answer", .0 >> 20)]
+    Talkative(u64),
     /// The daemon is there, and silent.
     #[error("no answer within {} s", .0.as_secs())]
     Silent(std::time::Duration),
@@ -127,6 +130,7 @@ impl Failure {
     #[must_use]
     pub fn consequence(&self) -> Consequence {
         match self {
+            Failure::Import(error) if error.is_of_this_host() => Consequence::GiveUp,
             Failure::Link(_)
             | Failure::NoDaemon(_)
             | Failure::Remote { .. }

@@ -5,9 +5,10 @@
 
 use std::path::Path;
 
-use offload::embedded::{Coordinator, Heard, Machine, Misbehaviour, PreparedBuild, Source};
+use offload::embedded::{Coordinator, Heard, Machine, Misbehaviour, PreparedBuild, Source, Wanted};
 use offload::hook::ExitCode;
 use offload::slots::SlotDirectory;
+use store_path::{ContentAddress, ContentAddressMethod, HashAlgorithm, StorePath};
 
 const SCRIPT: &str = r#"
 echo "reading $input"
@@ -15,12 +16,29 @@ read -r line < "$input"
 echo "$line, said the builder; it lies at $out" > "$out"
 "#;
 
-const MISBEHAVIOURS: [Misbehaviour; 5] = [
+const INPUT: Source<'_> = Source {
+    name: "letter",
+    content: "HELLO\n",
+};
+
+const MISBEHAVIOURS: [Misbehaviour; 17] = [
     Misbehaviour::HasNoDaemon,
     Misbehaviour::RefusesInputs,
     Misbehaviour::CutsArchives,
     Misbehaviour::AltersArchives,
+    Misbehaviour::SendsFilesWithoutEnd,
+    Misbehaviour::SendsDirectoriesWithoutEnd,
+    Misbehaviour::NestsDirectories,
+    Misbehaviour::NamesEntries("a", "../../escaped"),
+    Misbehaviour::NamesEntries("..", "a"),
+    Misbehaviour::NamesEntries(".", "a"),
+    Misbehaviour::NamesEntries("", "a"),
+    Misbehaviour::NamesEntries("/escaped", "a"),
+    Misbehaviour::NamesEntries("a", "b\0/escaped"),
+    Misbehaviour::NamesEntries("a", "a"),
     Misbehaviour::InventsReferences,
+    Misbehaviour::TalksWithoutEnd,
+    Misbehaviour::SwapsReplies,
 ];
 
 /// One coordinator, in a folder of its own.
@@ -36,11 +54,7 @@ impl Bed {
         let folder = tempfile::tempdir().unwrap();
         let store_dir = machine.store().store_dir().clone();
         let mut coordinator = Coordinator::create(folder.path(), store_dir).unwrap();
-        let input = Source {
-            name: "letter",
-            content: "HELLO\n",
-        };
-        let build = coordinator.add_build("answer", input, SCRIPT).unwrap();
+        let build = coordinator.add_build("answer", INPUT, SCRIPT).unwrap();
         Bed {
             folder,
             coordinator,
@@ -63,16 +77,27 @@ impl Bed {
         (code.unwrap(), text)
     }
 
-    /// Nothing registered, nothing left of the output, no slot held.
+    fn output(&self) -> &StorePath {
+        self.build.output.as_ref().unwrap()
+    }
+
+    /// Nothing registered, nothing in the store or beside it that was not there before, no slot held.
     async fn assert_untouched(&self, machine: &Machine) {
-        let output = &self.build.output;
-        assert_eq!(self.coordinator.path_info(output).unwrap(), None);
-        let file = self.coordinator.file(output);
-        assert!(
-            file.symlink_metadata().is_err(),
-            "{} is left",
-            file.display()
-        );
+        if let Some(output) = &self.build.output {
+            assert_eq!(self.coordinator.path_info(output).unwrap(), None);
+        }
+        let mut left = Vec::new();
+        for folder in [self.folder.path(), &self.coordinator.store_folder()] {
+            for entry in folder.read_dir().unwrap() {
+                left.push(entry.unwrap().file_name().into_string().unwrap());
+            }
+        }
+        let known = |name: &String| {
+            let valid = self.coordinator.path_info(&name.parse().unwrap());
+            valid.unwrap().is_some()
+        };
+        left.retain(|name| name != "store" && name != "state" && !known(name));
+        assert!(left.is_empty(), "{left:?}");
         self.assert_slots_free(machine).await;
     }
 
@@ -110,7 +135,7 @@ async fn a_build_goes_to_the_machine_and_its_output_comes_back() {
         "{text}"
     );
     assert!(text.contains("log: reading /"), "{text}");
-    let output = &bed.build.output;
+    let output = bed.output();
     let content = std::fs::read_to_string(bed.coordinator.file(output)).unwrap();
     let store_dir = machine.store().store_dir();
     let expected = format!(
@@ -144,12 +169,8 @@ async fn a_builder_that_fails_is_a_permanent_failure() {
     let folder = tempfile::tempdir().unwrap();
     let machine = machine(folder.path(), None).await;
     let mut bed = Bed::new(&machine);
-    let input = Source {
-        name: "letter",
-        content: "HELLO\n",
-    };
     let script = "echo going down; exit 3";
-    bed.build = bed.coordinator.add_build("sinking", input, script).unwrap();
+    bed.build = bed.coordinator.add_build("sinking", INPUT, script).unwrap();
     let (code, text) = bed.offer(&machine.line("x86_64-linux")).await;
     assert_eq!(code, ExitCode::Permanent, "{text}");
     assert!(text.contains("log: going down"), "{text}");
@@ -171,7 +192,7 @@ async fn another_machine_takes_over() {
         assert_eq!(code, ExitCode::Done, "{misbehaviour:?}: {text}");
         // It was asked first, and its failure is told.
         assert!(text.contains(&bad.uri()), "{misbehaviour:?}: {text}");
-        let info = bed.coordinator.path_info(&bed.build.output).unwrap();
+        let info = bed.coordinator.path_info(bed.output()).unwrap();
         assert!(info.is_some(), "{misbehaviour:?}: {text}");
         bed.assert_slots_free(&good).await;
         bed.assert_slots_free(&bad).await;
@@ -291,10 +312,6 @@ async fn a_build_that_takes_too_long_is_given_up() {
     let folder = tempfile::tempdir().unwrap();
     let machine = machine(folder.path(), None).await;
     let mut bed = Bed::new(&machine);
-    let input = Source {
-        name: "letter",
-        content: "HELLO\n",
-    };
     let chatty = "while :; do echo tick; done";
     let silent = "echo once; exec sleep 60";
     let mut stories = Vec::new();
@@ -302,7 +319,7 @@ async fn a_build_that_takes_too_long_is_given_up() {
         ("chatty", chatty, ("timeout", "1")),
         ("silent", silent, ("max-silent-time", "1")),
     ] {
-        bed.build = bed.coordinator.add_build(name, input, script).unwrap();
+        bed.build = bed.coordinator.add_build(name, INPUT, script).unwrap();
         let line = machine.line("x86_64-linux");
         let (request, inputs) = bed.coordinator.words(&bed.build, &line, &[setting]);
         let (code, text) = bed.converse(&request, Some(&inputs)).await;
@@ -313,6 +330,56 @@ async fn a_build_that_takes_too_long_is_given_up() {
     insta::assert_snapshot!(stories.concat());
 }
 
+/// What a build's daemon promises of its content, the hook checks itself.
+#[tokio::test]
+async fn content_that_is_not_what_it_should_be_is_refused() {
+    let address = ContentAddress {
+        method: ContentAddressMethod::Flat,
+        hash: HashAlgorithm::Sha256.hash(b"what was asked for"),
+    };
+    let mut stories = Vec::new();
+    for (wanted, misbehaviour) in [
+        (Wanted::Fixed(address), None),
+        (Wanted::Floating, Some(Misbehaviour::InventsPaths)),
+        (Wanted::Floating, Some(Misbehaviour::InventsContents)),
+        (Wanted::Floating, Some(Misbehaviour::RealisesOthers)),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = machine(folder.path(), misbehaviour).await;
+        let mut bed = Bed::new(&machine);
+        let coordinator = &mut bed.coordinator;
+        let build = coordinator.add_build_of(wanted, "addressed", INPUT, SCRIPT);
+        bed.build = build.unwrap();
+        let (code, text) = bed.offer(&machine.line("x86_64-linux")).await;
+        assert_eq!(code, ExitCode::Failed, "{misbehaviour:?}: {text}");
+        let story = anonymous(&text, &bed, &machine);
+        stories.push(format!("{misbehaviour:?}\n{story}"));
+        bed.assert_untouched(&machine).await;
+    }
+    insta::assert_snapshot!(stories.join("\n"));
+}
+
+/// A log may be as long as the daemon's settings allow: for ever, until `timeout`.
+#[tokio::test]
+async fn a_log_without_end_ends_with_the_build() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = machine(folder.path(), Some(Misbehaviour::LogsWithoutEnd)).await;
+    let bed = Bed::new(&machine);
+    let line = machine.line("x86_64-linux");
+    let setting = ("timeout", "1");
+    let (request, inputs) = bed.coordinator.words(&bed.build, &line, &[setting]);
+    let (mut lines, mut bytes) = (0_u64, 0);
+    let hear = |heard| {
+        if let Heard::Log(line) = heard {
+            (lines, bytes) = (lines + 1, bytes + line.len());
+        }
+    };
+    let conversation = bed.coordinator.converse(&request, Some(&inputs), hear);
+    assert_eq!(conversation.await.unwrap(), ExitCode::TimedOut);
+    assert!(lines > 1000, "{lines} lines, {bytes} bytes");
+    bed.assert_untouched(&machine).await;
+}
+
 /// Messages and replies alone, without what differs from run to run.
 fn anonymous(text: &str, bed: &Bed, machine: &Machine) -> String {
     let wanted = |line: &&str| {
@@ -320,7 +387,14 @@ fn anonymous(text: &str, bed: &Bed, machine: &Machine) -> String {
     };
     let names = [
         (machine.uri(), "MACHINE"),
-        (bed.build.output.hash_part().to_owned(), "OUTPUT"),
+        (
+            bed.build
+                .output
+                .as_ref()
+                .map_or("no output", StorePath::hash_part)
+                .to_owned(),
+            "OUTPUT",
+        ),
         (bed.build.input.hash_part().to_owned(), "INPUT"),
         (bed.build.derivation.hash_part().to_owned(), "DERIVATION"),
         (machine.store().store_dir().as_str().to_owned(), "STORE"),
@@ -331,8 +405,13 @@ fn anonymous(text: &str, bed: &Bed, machine: &Machine) -> String {
         for (name, stands_for) in &names {
             *line = line.replace(name, stands_for);
         }
-        // Hashes and offsets differ with the length of the folder's name.
+        // Hashes and offsets differ with the folder's name.
         replace_after(line, "sha256:", char::is_alphanumeric);
+        replace_after(line, "sha256-", |c| {
+            c.is_alphanumeric() || "+/=".contains(c)
+        });
+        let in_digest = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase();
+        replace_after(line, "FOLDER/store/", in_digest);
         replace_after(line, "at byte ", |c| c.is_ascii_digit());
     }
     lines.join("\n") + "\n"
@@ -346,7 +425,9 @@ fn replace_after(line: &mut String, mark: &str, matches: impl Fn(char) -> bool) 
         let length = line[start..]
             .find(|c| !matches(c))
             .unwrap_or(line.len() - start);
-        line.replace_range(start..start + length, "..");
+        if length > 0 {
+            line.replace_range(start..start + length, "..");
+        }
         from = start;
     }
 }

@@ -82,6 +82,7 @@ fn failures() {
             "you are not trusted",
         ))),
         remote(RemoteFailure::Silent(Duration::from_secs(600))),
+        remote(RemoteFailure::Talkative(16 << 20)),
         Failure::Reference {
             output: "/nix/store/out".to_owned(),
             reference: "/nix/store/other".to_owned(),

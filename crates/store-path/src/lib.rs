@@ -43,7 +43,7 @@ pub use cow::StorePathCow;
 pub use dir::{Display, StoreDir, StoreDirError, StoreDirErrorKind};
 pub use fingerprint::{FingerprintError, output_path_name};
 pub use hash::{Hash, HashAlgorithm, HashError, HashErrorKind, HashFormat, Hasher, compress_hash};
-pub use name::{MAX_NAME_LEN, check_name};
+pub use name::{MAX_NAME_LEN, check_name, name_prefix_len};
 pub use path::{DIGEST_LEN, HASH_PART_LEN, StorePath, StorePathRef};
 pub use path_error::{PathError, PathErrorKind};
 

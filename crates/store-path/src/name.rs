@@ -24,7 +24,7 @@ pub fn check_name(name: &str) -> Result<(), PathError> {
 
 /// [`check_name`] for bytes that may not even be text.
 pub(crate) fn check(name: &[u8]) -> Result<(), Fault> {
-    let offset = prefix_len(name);
+    let offset = name_prefix_len(name);
     if offset < name.len().min(MAX_NAME_LEN) {
         return Err(Fault {
             offset,
@@ -63,8 +63,13 @@ pub(crate) fn check_shape(name: &[u8]) -> Result<(), Fault> {
 }
 
 /// How many of the first bytes may stand in a name.
+///
+/// ```
+/// assert_eq!(store_path::name_prefix_len(b"bash-5.1-p8/bin/bash"), 11);
+/// ```
 #[inline]
-pub(crate) fn prefix_len(bytes: &[u8]) -> usize {
+#[must_use]
+pub fn name_prefix_len(bytes: &[u8]) -> usize {
     bytes
         .iter()
         .position(|&byte| !ALLOWED[usize::from(byte)])
@@ -104,9 +109,9 @@ mod tests {
             for at in 0..len {
                 let mut bytes = vec![b'a'; len];
                 bytes[at] = b'"';
-                assert_eq!(prefix_len(&bytes), at);
+                assert_eq!(name_prefix_len(&bytes), at);
             }
-            assert_eq!(prefix_len(&vec![b'a'; len]), len);
+            assert_eq!(name_prefix_len(&vec![b'a'; len]), len);
         }
     }
 }

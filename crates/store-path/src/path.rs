@@ -78,7 +78,7 @@ impl<'a> StorePathRef<'a> {
     /// The base name at the start of some bytes, and the bytes from the first that cannot be part of it.
     pub(crate) fn take(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Fault> {
         let below = Self::check_hash_part(bytes)?;
-        let name_len = name::prefix_len(below);
+        let name_len = name::name_prefix_len(below);
         name::check_shape(&below[..name_len]).map_err(|fault| fault.shift(HASH_PART_LEN + 1))?;
         let (base_name, rest) = bytes.split_at(HASH_PART_LEN + 1 + name_len);
         let base_name = std::str::from_utf8(base_name).expect("every byte was found to be ASCII");

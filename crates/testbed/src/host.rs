@@ -29,6 +29,9 @@ pub const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 /// How often a host that comes up, or grows quiet, is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// How long all processes of a host may take to end that were killed.
+const GONE_LIMIT: Duration = Duration::from_secs(30);
+
 /// How many lines of each log an error shows.
 const LOG_LINES: usize = 20;
 
@@ -142,6 +145,30 @@ impl Host {
             });
         }
         Ok(output)
+    }
+
+    /// Ends all that runs on the host from one moment to the next, as when its power fails; its files stay as they
+    /// are. Whoever is connected sees the connection break. [`boot`](Host::boot) starts it again. One that is down
+    /// already stays so.
+    ///
+    /// # Errors
+    /// If the machine refuses, or a process does not end.
+    pub fn crash(&mut self) -> Result<(), Error> {
+        let action = || format!("crash {}", self.name);
+        fs::write(self.folder.join("crashed"), "").while_trying(action)?;
+        let init = self
+            .init_handle
+            .as_ref()
+            .expect("a host that is up has a process 1");
+        let deadline = Instant::now() + GONE_LIMIT;
+        // The kernel lets process 1 go when no other one of its namespace is left.
+        while rustix::process::pidfd_send_signal(init, Signal::KILL).is_ok() {
+            if Instant::now() > deadline {
+                return Err(io::Error::from(io::ErrorKind::TimedOut)).while_trying(action);
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
     }
 
     /// Writes a file of the host, and the folders that it needs.

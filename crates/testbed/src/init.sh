@@ -1,4 +1,4 @@
-# Process 1 of a host's pid namespace: assembles the root and moves into it.
+# Process 1 of a host's pid namespace: assembles the root and moves into it. At every boot, so what is there already will do.
 set -eu
 folder=$1 distribution=$2 name=$3
 root=$folder/root
@@ -9,9 +9,9 @@ echo "$name" >/proc/sys/kernel/hostname
 mount --bind "$root" "$root"
 for top in bin lib lib32 lib64 libx32 sbin usr; do
     if [ -L "$distribution/$top" ]; then
-        ln -s "$(readlink "$distribution/$top")" "$root/$top"
+        ln -sfn "$(readlink "$distribution/$top")" "$root/$top"
     elif [ -d "$distribution/$top" ]; then
-        mkdir "$root/$top"
+        mkdir -p "$root/$top"
         mount --bind "$distribution/$top" "$root/$top"
         mount -o remount,ro,bind "$root/$top"
     fi
@@ -28,7 +28,7 @@ echo "$pid" >"$folder/pid"
 
 # Not chroot alone: nix-daemon 2.8.0 returns to its first mount namespace before it starts ssh, which would then
 # run in the machine's own root.
-mkdir "$root/.old"
+mkdir -p "$root/.old"
 cd "$root"
 pivot_root . .old
 exec chroot . /bin/bash /run/start

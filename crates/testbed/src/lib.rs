@@ -41,10 +41,12 @@ pub use copy_of_root::{CopyOfRoot, ROOTS_VARIABLE, roots_with};
 pub use distribution::Distribution;
 pub use error::Error;
 pub use host::{COMMAND_LIMIT, Host};
-pub use link::SlowLink;
+pub use link::{Direction, Link};
 pub use machine_line::MachineLine;
 pub use options::{HostOptions, Mount, PairOptions, StoreDaemon};
 pub use output::Output;
 pub use pair::Pair;
 pub use process::Process;
+// For `Process::signal`.
 pub use requirements::{LEFT_OUT_VARIABLE, Missing, REQUIRE_VARIABLE, requirements, runs_here};
+pub use rustix::process::Signal;

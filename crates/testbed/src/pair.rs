@@ -5,8 +5,7 @@ use std::{fs, net::Ipv4Addr, path::Path, time::Duration};
 use data_encoding::BASE64;
 
 use crate::{
-    Error, Host, HostOptions, MachineLine, PairOptions, SlowLink, error::While, keys,
-    network::Network,
+    Error, Host, HostOptions, Link, MachineLine, PairOptions, error::While, keys, network::Network,
 };
 
 /// A coordinator and its builders, in a network of their own. Root of the coordinator has a key that lets it in as root
@@ -20,7 +19,7 @@ pub struct Pair {
     /// The other builders, at 127.0.0.2 and up.
     pub extra_builders: Vec<Host>,
     host_keys: Vec<String>,
-    link: Option<SlowLink>,
+    link: Option<Link>,
     network: Network,
 }
 
@@ -69,7 +68,7 @@ impl Pair {
             network,
         };
         if !options.round_trip.is_zero() {
-            pair.link = Some(pair.slow_link(options.round_trip)?);
+            pair.link = Some(pair.open_link(options.round_trip)?);
         }
         Ok(pair)
     }
@@ -80,16 +79,13 @@ impl Pair {
     }
 
     /// The line of `/etc/nix/machines` for the first builder: `ssh-ng`, root's key, the host key pinned, through the
-    /// slow link if there is one.
+    /// link if there is one.
     pub fn machine_line(&self) -> MachineLine {
-        let address = self
-            .link
-            .as_ref()
-            .map_or(builder_address(1), SlowLink::address);
+        let address = self.link.as_ref().map_or(builder_address(1), Link::address);
         self.line(0, address)
     }
 
-    /// As [`machine_line`](Pair::machine_line) for the extra builder of that index, without a slow link.
+    /// As [`machine_line`](Pair::machine_line) for the extra builder of that index, without a link.
     ///
     /// # Panics
     /// If there is none of that index.
@@ -109,12 +105,17 @@ impl Pair {
         }
     }
 
+    /// The link that [`PairOptions::round_trip`] asked for.
+    pub fn link(&self) -> Option<&Link> {
+        self.link.as_ref()
+    }
+
     /// Another way to the first builder, over which a byte and its answer take `round_trip`.
     ///
     /// # Errors
-    /// If a slow link of this pair is there already.
-    pub fn slow_link(&self, round_trip: Duration) -> Result<SlowLink, Error> {
-        SlowLink::start(
+    /// If a link of this pair is there already.
+    pub fn open_link(&self, round_trip: Duration) -> Result<Link, Error> {
+        Link::start(
             &self.network,
             Ipv4Addr::new(127, 0, 1, 1),
             builder_address(1),

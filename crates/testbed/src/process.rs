@@ -2,6 +2,11 @@
 
 use std::{fmt, fs, io, path::PathBuf};
 
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal},
+};
+
 /// A process of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
@@ -13,6 +18,21 @@ pub struct Process {
     pub name: String,
     /// Its arguments, joined by spaces; daemons put their state there.
     pub command_line: String,
+}
+
+impl Process {
+    /// Sends it a signal. One that has ended by now is left in peace.
+    ///
+    /// # Errors
+    /// If the machine refuses.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+        match rustix::process::kill_process(pid, signal) {
+            Err(Errno::SRCH) => Ok(()),
+            sent => Ok(sent?),
+        }
+    }
 }
 
 impl fmt::Display for Process {

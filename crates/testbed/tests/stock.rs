@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testbed::{HostOptions, Mount, Pair, PairOptions, StoreDaemon};
+use testbed::{Direction, HostOptions, Mount, Pair, PairOptions, StoreDaemon};
 
 const TRIVIAL: &str = r#"{ id }: derivation {
   name = "trivial-${id}"; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" "echo ${id} > $out" ];
@@ -256,10 +256,10 @@ fn processor_time_is_that_of_all_processes() {
 }
 
 #[test]
-fn a_slow_link_takes_its_time_and_carries_all() {
+fn a_link_takes_its_time_and_carries_all() {
     testbed::require!();
     let pair = pair();
-    let link = pair.slow_link(Duration::from_millis(200)).unwrap();
+    let link = pair.open_link(Duration::from_millis(200)).unwrap();
     let greeting = format!(
         "exec 3<>/dev/tcp/{}/22; read -r line <&3; echo \"$line\"",
         link.address()
@@ -329,4 +329,62 @@ fn a_service_that_does_not_start_is_shown_with_its_log() {
         "{error}"
     );
     assert!(error.contains("NoSuchKeyword"), "{error}");
+}
+
+#[test]
+fn a_host_that_crashed_has_its_files_when_it_is_booted() {
+    testbed::require!();
+    let mut pair = Pair::start(PairOptions::default()).unwrap();
+    pair.builder.write_file("/root/kept", "kept").unwrap();
+    let before = pair.builder.processes().unwrap();
+    pair.builder.crash().unwrap();
+    for process in before {
+        assert!(!fs::exists(format!("/proc/{}", process.pid)).unwrap());
+    }
+    let greet = |pair: &Pair| {
+        let greeting = "exec 3<>/dev/tcp/127.0.0.1/22; read -r line <&3; echo \"$line\"";
+        pair.coordinator.exec(&["bash", "-c", greeting]).unwrap()
+    };
+    assert!(greet(&pair).stderr.contains("refused"));
+    pair.builder.boot().unwrap();
+    assert_eq!(pair.builder.run(&["cat", "/root/kept"]).unwrap(), "kept");
+    assert!(greet(&pair).stdout.starts_with("SSH-2.0-"));
+    // Down when it is dropped.
+    pair.builder.crash().unwrap();
+    pair.builder.crash().unwrap();
+    let root = pair.builder.root();
+    drop(pair);
+    assert!(!root.exists(), "{}", root.display());
+}
+
+#[test]
+fn a_link_holds_what_it_is_told_to_and_counts_round_trips() {
+    testbed::require!();
+    let pair = pair();
+    let link = pair.open_link(Duration::from_millis(100)).unwrap();
+    // The greeting comes unasked: TCP's handshake, and the server's half of a round trip, which nothing waited for.
+    let greeting = format!(
+        "exec 3<>/dev/tcp/{}/22; read -r -t 1 line <&3; echo \"$line\"",
+        link.address()
+    );
+    let greet = || pair.coordinator.exec(&["bash", "-c", &greeting]).unwrap();
+    assert!(greet().stdout.starts_with("SSH-2.0-"));
+    assert_eq!((link.round_trips(), link.connections()), (1, 1));
+    // Its own key exchange makes sshd answer a client's greeting: one more.
+    let answer = format!(
+        "exec 3<>/dev/tcp/{}/22; read -r line <&3; printf 'SSH-2.0-x\\r\\n' >&3; head -c 4 <&3 | wc -c",
+        link.address()
+    );
+    link.reset();
+    let answered = pair.coordinator.run(&["bash", "-c", &answer]).unwrap();
+    assert_eq!((answered.trim(), link.round_trips()), ("4", 2));
+    link.reset();
+    link.hold_after(Direction::FromBuilder, 5);
+    assert_eq!(greet().stdout, "SSH-2\n");
+    assert_eq!(link.carried(Direction::FromBuilder), 5);
+    link.reset();
+    link.fall_silent();
+    assert_eq!(greet().stdout, "\n");
+    link.cut();
+    assert!(greet().stdout.starts_with("SSH-2.0-"));
 }

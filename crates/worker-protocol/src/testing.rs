@@ -3,10 +3,12 @@
 mod conversation;
 mod oracle;
 mod sample;
+mod serve;
 
 pub use conversation::conversation;
 pub use oracle::{client_session, export_identity, requests, server_session, wire_identity};
 pub use sample::{Sample, context, log, remote_error, version};
+pub use serve::serve_session;
 
 use crate::Context;
 use crate::operation::Operation;

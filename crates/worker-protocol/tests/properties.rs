@@ -78,6 +78,7 @@ proptest! {
         testing::requests(&data);
         testing::client_session(&data);
         testing::server_session(&data);
+        testing::serve_session(&data);
         testing::export_identity(&data);
     }
 }

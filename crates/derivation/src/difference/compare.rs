@@ -309,11 +309,22 @@ fn text(found: &mut Vec<Difference>, part: Part, name: &str, first: &[u8], secon
         return found.push(Difference::StorePaths { part, name });
     }
     let common = first.iter().zip(second).take_while(|(a, b)| a == b).count();
-    found.push(Difference::Text {
-        part,
-        name,
-        first: excerpt(first, common),
-        second: excerpt(second, common),
+    let only_paths = without_store_paths(first) == without_store_paths(second);
+    let (first, second) = (excerpt(first, common), excerpt(second, common));
+    found.push(if only_paths {
+        Difference::OtherPaths {
+            part,
+            name,
+            first,
+            second,
+        }
+    } else {
+        Difference::Text {
+            part,
+            name,
+            first,
+            second,
+        }
     });
 }
 
@@ -333,6 +344,16 @@ fn excerpt(text: &[u8], around: usize) -> String {
 
 /// The text with the hash part of every store path taken out, whatever the store.
 fn without_hash_parts(text: &[u8]) -> Vec<u8> {
+    without(text, |_| 0)
+}
+
+/// The text with the base name of every store path taken out.
+fn without_store_paths(text: &[u8]) -> Vec<u8> {
+    without(text, store_path::name_prefix_len)
+}
+
+/// The text with the hash part of every store path taken out, and of the dash and the name behind it as much as `more` says.
+fn without(text: &[u8], more: impl Fn(&[u8]) -> usize) -> Vec<u8> {
     let mut kept = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&byte, next)) = rest.split_first() {
@@ -345,7 +366,7 @@ fn without_hash_parts(text: &[u8]) -> Vec<u8> {
                         .iter()
                         .all(|&byte| store_path::base32::is_digit(byte)) =>
             {
-                after
+                &after[more(after)..]
             }
             _ => next,
         };

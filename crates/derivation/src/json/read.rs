@@ -28,6 +28,7 @@ struct Object<'a> {
     input_srcs: Option<Vec<String>>,
     input_drvs: Option<BTreeMap<String, Wanted>>,
     inputs: Option<Inputs>,
+    #[serde(alias = "platform")]
     system: String,
     builder: String,
     args: Vec<String>,

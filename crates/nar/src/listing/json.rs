@@ -7,16 +7,16 @@
 //! ```
 //!
 //! `executable` is left out where it is false. A name or target that is not UTF-8 has no such form
-//! and is an error.
+//! and is an error. What is read obeys the limits of archives, depth included.
+
+mod read;
 
 use std::collections::BTreeMap;
 
-use serde::de::Error as _;
 use serde::ser::{Error as _, SerializeMap};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 use super::{Listing, Node};
-use crate::{Limits, names};
 
 /// The only version there is.
 const VERSION: u64 = 1;
@@ -80,75 +80,4 @@ fn text<S: Serializer>(bytes: &[u8]) -> Result<&str, S::Error> {
             bytes.escape_ascii()
         ))
     })
-}
-
-impl<'de> Deserialize<'de> for Listing {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Form {
-            version: u64,
-            root: Node,
-        }
-        let Form { version, root } = Form::deserialize(deserializer)?;
-        if version != VERSION {
-            return Err(D::Error::custom(format_args!(
-                "version of a listing is not 1: {version}"
-            )));
-        }
-        Ok(Self { root })
-    }
-}
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // All kinds in one, so that the kind may come behind what depends on it.
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Form {
-            r#type: String,
-            size: Option<u64>,
-            #[serde(default)]
-            executable: bool,
-            nar_offset: Option<u64>,
-            target: Option<String>,
-            entries: Option<BTreeMap<String, Node>>,
-        }
-        let form = Form::deserialize(deserializer)?;
-        let missing = D::Error::missing_field;
-        match &*form.r#type {
-            "regular" => Ok(Self::File {
-                executable: form.executable,
-                size: form.size.ok_or_else(|| missing("size"))?,
-                offset: form.nar_offset,
-            }),
-            "symlink" => {
-                let target = form.target.ok_or_else(|| missing("target"))?.into_bytes();
-                let refused =
-                    target.len() > Limits::NIX.target || names::check_target(&target).is_err();
-                if refused {
-                    Err(D::Error::custom("symlink target that cannot be one"))
-                } else {
-                    Ok(Self::Symlink(target))
-                }
-            }
-            "directory" => {
-                let entries = form.entries.ok_or_else(|| missing("entries"))?;
-                let entries = entries.into_iter().map(|(name, node)| {
-                    let name = name.into_bytes();
-                    if name.len() > Limits::NIX.name || names::check_name(&name).is_err() {
-                        return Err(D::Error::custom(format_args!(
-                            "name that cannot be one: {}",
-                            name.escape_ascii()
-                        )));
-                    }
-                    Ok((name, node))
-                });
-                Ok(Self::Directory(entries.collect::<Result<_, _>>()?))
-            }
-            other => Err(D::Error::unknown_variant(
-                other,
-                &["regular", "symlink", "directory"],
-            )),
-        }
-    }
 }

@@ -70,7 +70,7 @@ impl RestoreErrorKind {
         }
     }
 
-    pub(super) fn source(error: &io::Error) -> Self {
+    pub(crate) fn source(error: &io::Error) -> Self {
         Self::Source {
             kind: error.kind(),
             message: error.to_string(),

@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::remove::{self, Identity};
-use super::{Durability, RestoreError, RestoreErrorKind, RestoreOptions};
+use super::{Durability, RestoreError, RestoreErrorKind, RestoreOptions, attributes};
 use crate::{Event, case_hack};
 
 /// Files are created, never opened.
@@ -51,7 +51,7 @@ pub(super) struct Tree {
     relative: Vec<u8>,
     file: Option<File>,
     /// Whether files come out with the mode asked for, plain and executable ones, where that is
-    /// known. They do not if the umask or the directory's default ACL takes something away.
+    /// known. They do not if the umask takes something away.
     has_exact_mode: [Option<bool>; 2],
 }
 
@@ -159,7 +159,9 @@ impl Tree {
         let (parent, name) = self.place();
         let descriptor = rustix::fs::openat(parent, name, CREATE, Mode::from_raw_mode(mode))
             .map_err(|errno| RestoreErrorKind::system("create", errno))?;
-        self.begin()?;
+        if self.begin()? {
+            self.begin_bare(&descriptor)?;
+        }
         self.file = Some(File {
             descriptor,
             executable,
@@ -230,10 +232,13 @@ impl Tree {
         let (parent, name) = self.place();
         rustix::fs::mkdirat(parent, name, mode)
             .map_err(|errno| RestoreErrorKind::system("create", errno))?;
-        self.begin()?;
+        let is_root = self.begin()?;
         let (parent, name) = self.place();
         let descriptor = rustix::fs::openat(parent, name, ENTER, Mode::empty())
             .map_err(|errno| RestoreErrorKind::system("open", errno))?;
+        if is_root {
+            self.begin_bare(&descriptor)?;
+        }
         let path = self.relative.len().saturating_sub(1);
         self.directories.push(Directory {
             descriptor,
@@ -256,14 +261,24 @@ impl Tree {
         self.flush(&directory.descriptor)
     }
 
-    /// Remembers what was created, if it is the root.
-    fn begin(&mut self) -> Result<(), RestoreErrorKind> {
-        if self.state == State::Empty {
-            let root = rustix::fs::statat(&self.parent, &*self.name, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|errno| RestoreErrorKind::system("examine", errno))?;
-            self.state = State::Begun(Identity::of(&root));
+    /// Remembers what was created, if it is the root; says whether it is.
+    fn begin(&mut self) -> Result<bool, RestoreErrorKind> {
+        if self.state != State::Empty {
+            return Ok(false);
         }
-        Ok(())
+        let root = rustix::fs::statat(&self.parent, &*self.name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| RestoreErrorKind::system("examine", errno))?;
+        self.state = State::Begun(Identity::of(&root));
+        Ok(true)
+    }
+
+    /// Takes off the root of a store's tree what it inherited: all else then inherits nothing.
+    fn begin_bare(&self, root: &OwnedFd) -> Result<(), RestoreErrorKind> {
+        if !self.options.canonical {
+            return Ok(());
+        }
+        attributes::remove_inherited(root.as_fd())
+            .map_err(|errno| RestoreErrorKind::system("remove the attributes of", errno))
     }
 
     fn flush(&self, descriptor: &OwnedFd) -> Result<(), RestoreErrorKind> {

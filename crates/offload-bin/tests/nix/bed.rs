@@ -32,19 +32,22 @@ pub(crate) struct Bed {
 /// The bed, with the builder's line as the only machine. Tests take turns: they look at all processes, and change the
 /// machine file.
 pub(crate) fn bed() -> MutexGuard<'static, Bed> {
-    static BED: LazyLock<Mutex<Bed>> = LazyLock::new(|| Mutex::new(Bed { pair: start() }));
+    static BED: LazyLock<Mutex<Bed>> = LazyLock::new(|| Mutex::new(Bed::start("")));
     let bed = BED.lock().unwrap_or_else(PoisonError::into_inner);
     bed.use_machines(&[bed.pair.machine_line().to_string()]);
     bed
 }
 
-/// Where the coordinator has our hook.
-pub(crate) const OUR_HOOK: &str = "/opt/offload";
+/// What the coordinator's daemon starts: a script that starts [`OURS`].
+pub(crate) const OUR_HOOK: &str = "/opt/hook";
+
+/// Where the coordinator has our hook itself.
+const OURS: &str = "/opt/offload";
 
 /// Nix 2.3.7 has the setting, and nothing that it could turn on.
 const EXPERIMENTAL: &str = "experimental-features = nix-command ca-derivations";
 
-fn start() -> Pair {
+fn start(variables: &str) -> Pair {
     let hook = if ours().is_ok() { OUR_HOOK } else { STOCK_HOOK };
     let mut coordinator = HostOptions {
         distribution: distribution("OFFLOAD_TEST_COORDINATOR"),
@@ -57,12 +60,17 @@ fn start() -> Pair {
         ..HostOptions::default()
     };
     let elsewhere = coordinator.distribution != Distribution::machine();
+    coordinator.mounts = vec![Mount::new(env!("CARGO_BIN_EXE_offload"), OURS)];
+    let mut start = OURS.to_owned();
     if elsewhere {
-        coordinator.mounts = own_libraries();
+        // That of the machine that the hook was built on; the other distribution's C library may be older.
+        let libraries = "/opt/machine";
+        coordinator
+            .mounts
+            .push(Mount::new("/usr/lib/x86_64-linux-gnu", libraries));
+        start = format!("{libraries}/ld-linux-x86-64.so.2 --library-path {libraries} {OURS}");
         // Nix 2.25 to 2.33 forget the build-hook of nix.conf.
         coordinator.daemon_arguments = ["--option", "build-hook", hook].map(Into::into).into();
-    } else {
-        coordinator.mounts = vec![Mount::new(env!("CARGO_BIN_EXE_offload"), OUR_HOOK)];
     }
     let builder = HostOptions {
         distribution: distribution("OFFLOAD_TEST_BUILDER"),
@@ -80,25 +88,14 @@ fn start() -> Pair {
         ..PairOptions::default()
     };
     let pair = Pair::start(options).unwrap_or_else(|error| panic!("the bed starts: {error}"));
-    if elsewhere {
-        let linker = "exec /opt/machine/ld-linux-x86-64.so.2 --library-path /opt/machine";
-        let script = format!("#!/bin/sh\n{linker} /opt/ours \"$@\"\n");
-        pair.coordinator
-            .write_file(OUR_HOOK, script)
-            .expect("the file is written");
-        pair.coordinator
-            .run(&["chmod", "755", OUR_HOOK])
-            .expect("it is there");
-    }
+    let script = format!("#!/bin/sh\n{variables} exec {start} \"$@\"\n");
+    pair.coordinator
+        .write_file(OUR_HOOK, script)
+        .expect("the file is written");
+    pair.coordinator
+        .run(&["chmod", "755", OUR_HOOK])
+        .expect("it is there");
     pair
-}
-
-/// The hook with the libraries of the machine that it was built on; another distribution's C library may be older.
-fn own_libraries() -> Vec<Mount> {
-    vec![
-        Mount::new(env!("CARGO_BIN_EXE_offload"), "/opt/ours"),
-        Mount::new("/usr/lib/x86_64-linux-gnu", "/opt/machine"),
-    ]
 }
 
 /// The distribution whose root folder the environment names, or else this machine's.
@@ -115,6 +112,13 @@ pub(crate) fn derivation(name: &str, script: &str, attributes: &str) -> String {
 }
 
 impl Bed {
+    /// A bed whose hook finds these `variables` in its environment, `NAME=VALUE`, separated by blanks.
+    pub(crate) fn start(variables: &str) -> Self {
+        Bed {
+            pair: start(variables),
+        }
+    }
+
     pub(crate) fn hosts(&self) -> [&Host; 2] {
         [&self.pair.coordinator, &self.pair.builder]
     }
@@ -238,7 +242,12 @@ impl Bed {
     /// Asserts that no build left anything: no process, no held slot, no store path that is not what its row says.
     pub(crate) fn assert_clean(&self) {
         self.assert_idle();
-        for host in self.hosts() {
+        self.assert_whole(&self.hosts());
+    }
+
+    /// Asserts that each path of these stores is what its row says.
+    pub(crate) fn assert_whole(&self, hosts: &[&Host]) {
+        for host in hosts {
             let verified = host
                 .exec(&["nix-store", "--verify", "--check-contents"])
                 .expect("it ends");

@@ -65,8 +65,9 @@ pub async fn build(
     log: &mut Log,
 ) -> Result<Built, Failure> {
     let made = make(remote, store, job, Wish::Archives, log).await?;
-    let outputs = outputs::receive(remote, store, job, made.requests, log).await?;
+    // Before anything is brought in that could not be registered.
     let realisations = outputs::realisations(store.store_dir(), job, &made.result)?;
+    let outputs = outputs::receive(remote, store, job, made.requests, log).await?;
     store.register(&outputs, &realisations)?;
     remote.hear_out(log).await;
     Ok(Built {

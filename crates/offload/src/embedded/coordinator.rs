@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use derivation::{Derivation, DerivationFile, ModuloMemo, Output, PathsError};
 use nar::{Digest, Observe};
-use store_path::{Hash, HashAlgorithm, StoreDir, StorePath};
+use store_path::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir, StorePath};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use worker_protocol::wire::Encoder;
@@ -71,13 +71,24 @@ pub struct Source<'a> {
     pub content: &'a str,
 }
 
+/// How an output is to be addressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// By what the derivation says.
+    InputAddressed,
+    /// By its content, which is known.
+    Fixed(ContentAddress),
+    /// By its content, which is seen when it is there.
+    Floating,
+}
+
 /// A derivation that the coordinator wants built.
 #[derive(Debug, Clone)]
 pub struct PreparedBuild {
     /// The `.drv` file.
     pub derivation: StorePath,
-    /// Its output `out`.
-    pub output: StorePath,
+    /// Its output `out`, unless that is floating.
+    pub output: Option<StorePath>,
     /// Its input.
     pub input: StorePath,
 }
@@ -105,6 +116,12 @@ impl Coordinator {
             database: Database::open(&state, store_dir.clone())?,
             store_dir,
         })
+    }
+
+    /// Where all paths' files are.
+    #[must_use]
+    pub fn store_folder(&self) -> PathBuf {
+        self.folder.join("store")
     }
 
     /// Where a path's files are.
@@ -138,6 +155,20 @@ impl Coordinator {
         input: Source<'_>,
         script: &str,
     ) -> Result<PreparedBuild, CoordinatorError> {
+        self.add_build_of(Wanted::InputAddressed, name, input, script)
+    }
+
+    /// As [`add_build`](Coordinator::add_build), with an output that is addressed in any way.
+    ///
+    /// # Errors
+    /// As [`add_build`](Coordinator::add_build).
+    pub fn add_build_of(
+        &mut self,
+        wanted: Wanted,
+        name: &str,
+        input: Source<'_>,
+        script: &str,
+    ) -> Result<PreparedBuild, CoordinatorError> {
         let source = self.add_text(input.name, input.content.as_bytes(), &BTreeSet::new())?;
         let text = |text: &str| text.as_bytes().to_vec().into();
         let mut derivation = Derivation {
@@ -147,27 +178,18 @@ impl Coordinator {
             arguments: vec![text("-c"), text(script)],
             ..Derivation::default()
         };
+        let input = self.store_dir.print(&source);
         let variables = [
             ("name", name),
             ("system", SYSTEM),
             ("builder", "/bin/sh"),
+            ("input", &input),
             ("out", ""),
         ];
         for (variable, value) in variables {
             derivation.environment.insert(text(variable), text(value));
         }
-        let input = self.store_dir.print(&source);
-        derivation.environment.insert(text("input"), text(&input));
-        derivation.outputs.insert("out".into(), Output::Deferred);
-        let blank = derivation.print(&self.store_dir);
-        let output = self.output_path(name, &blank)?;
-        let path = output.clone().into();
-        derivation
-            .outputs
-            .insert("out".into(), Output::InputAddressed { path });
-        derivation
-            .environment
-            .insert(text("out"), text(&self.store_dir.print(&output)));
+        let output = self.add_output(&mut derivation, name, wanted)?;
         let references = BTreeSet::from([source.clone()]);
         let file = derivation.print(&self.store_dir);
         Ok(PreparedBuild {
@@ -175,6 +197,49 @@ impl Coordinator {
             output,
             input: source,
         })
+    }
+
+    /// Gives `derivation` its output, and tells where that will lie.
+    fn add_output(
+        &self,
+        derivation: &mut Derivation<'_>,
+        name: &str,
+        wanted: Wanted,
+    ) -> Result<Option<StorePath>, CoordinatorError> {
+        let store_dir = &self.store_dir;
+        let (path, output) = match wanted {
+            Wanted::InputAddressed => {
+                let outputs = &mut derivation.outputs;
+                outputs.insert("out".into(), Output::Deferred);
+                let path = self.output_path(name, &derivation.print(store_dir))?;
+                let output = Output::InputAddressed {
+                    path: path.clone().into(),
+                };
+                (path, output)
+            }
+            Wanted::Fixed(address) => {
+                let path = store_dir.make_content_addressed_path(name, &address, [], false)?;
+                let output = Output::Fixed {
+                    path: path.clone().into(),
+                    address,
+                };
+                (path, output)
+            }
+            Wanted::Floating => {
+                let output = Output::Floating {
+                    method: ContentAddressMethod::Recursive,
+                    algorithm: HashAlgorithm::Sha256,
+                };
+                derivation.outputs.insert("out".into(), output);
+                return Ok(None);
+            }
+        };
+        let variable = store_dir.print(&path).into_bytes();
+        derivation
+            .environment
+            .insert(b"out".into(), variable.into());
+        derivation.outputs.insert("out".into(), output);
+        Ok(Some(path))
     }
 
     /// Where the output `out` of a derivation has to lie whose text leaves that open.

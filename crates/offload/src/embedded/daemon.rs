@@ -1,6 +1,6 @@
 //! The machine's store daemon: the worker protocol's server half over a directory store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -17,9 +17,11 @@ use worker_protocol::operation::{
 };
 use worker_protocol::server::{Options, Server};
 use worker_protocol::{
-    BuildResult, BuildStatus, Done, Error, Log, RemoteError, Request, ValidPathInfo,
+    BuildResult, BuildStatus, Done, DrvOutput, Error, Log, PathInfo, Realisation, RemoteError,
+    Request, ValidPathInfo,
 };
 
+use super::misbehaviour::{alter, described, invented};
 use super::{DirectoryStore, Misbehaviour};
 
 /// The number of the only activity that a conversation has: its build.
@@ -73,13 +75,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 self.server.answer::<QueryValidPaths>(&valid).await
             }
             Request::QueryPathInfo(request) => {
-                let mut info = self.store.info(&request.path);
-                if let (Some(info), Some(Misbehaviour::InventsReferences)) =
-                    (&mut info, self.misbehaviour)
-                {
-                    info.references.insert(invented());
+                let info = self.store.info(&request.path);
+                let info = info.map(|info| self.told(info));
+                match self.misbehaviour {
+                    Some(Misbehaviour::TalksWithoutEnd) => self.talk().await,
+                    Some(Misbehaviour::SwapsReplies) => self.swap(&request.path).await,
+                    _ => self.server.answer::<QueryPathInfo>(&info).await,
                 }
-                self.server.answer::<QueryPathInfo>(&info).await
             }
             Request::AddToStoreNar(request) => match self.add(request.path).await? {
                 Ok(()) => self.server.answer::<AddToStoreNar>(&()).await,
@@ -92,6 +94,40 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 let error = format!("this store has no operation {}", other.name());
                 self.fail(io::Error::other(error)).await
             }
+        }
+    }
+
+    /// What the machine says of a path of which it knows `info`.
+    fn told(&self, info: PathInfo) -> PathInfo {
+        let archive = self.misbehaviour.and_then(Misbehaviour::archive);
+        let mut told = match archive {
+            Some(archive) => described(&archive, info),
+            None => info,
+        };
+        if self.misbehaviour == Some(Misbehaviour::InventsReferences) {
+            told.references.insert(invented());
+        }
+        told
+    }
+
+    /// Sends an archive where what is known of it is asked for, and waits for the end.
+    async fn swap(&mut self, path: &StorePath) -> Result<(), Error> {
+        // `stla` is the end of messages: the reply follows.
+        self.server.raw(b"stla\0\0\0\0").await?;
+        if let Ok(dump) = Dump::new(self.store.file(path)) {
+            self.send_dump(dump).await?;
+        }
+        self.server.flush().await?;
+        self.server.hung_up().await;
+        Ok(())
+    }
+
+    /// Ends when the client hangs up.
+    async fn talk(&mut self) -> Result<(), Error> {
+        loop {
+            let text = "and another thing ".repeat(1000);
+            self.server.log(Log::Next(text.into())).await?;
+            self.server.flush().await?;
         }
     }
 
@@ -146,7 +182,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             parent: 0,
         };
         self.server.log(start).await?;
-        let result = match self.run_builder(&request).await? {
+        while self.misbehaviour == Some(Misbehaviour::LogsWithoutEnd) {
+            self.log_line(b"still at it".repeat(100)).await?;
+        }
+        let built = match request
+            .derivation
+            .outputs
+            .values()
+            .any(|o| o.path.is_empty())
+        {
+            true => self.invent(&request),
+            false => self.run_builder(&request).await?,
+        };
+        let result = match built {
             Ok(result) => result,
             Err(error) => {
                 let mut result = BuildResult::new(BuildStatus::MiscFailure);
@@ -213,6 +261,36 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         Ok(Ok(BuildResult::new(BuildStatus::Built)))
     }
 
+    /// Makes up a floating output.
+    fn invent(&self, request: &BuildDerivation) -> io::Result<BuildResult> {
+        let (store_dir, misbehaviour) = (self.store.store_dir(), self.misbehaviour);
+        let misbehaviour = misbehaviour.ok_or(io::ErrorKind::Unsupported)?;
+        let (path, content, address) = misbehaviour.floating_output(store_dir, &request.path);
+        std::fs::write(self.store.file(&path), content)?;
+        self.store
+            .register_output(&path, &request.path, &BTreeSet::new())?;
+        let info = self.store.info(&path).ok_or(io::ErrorKind::NotFound)?;
+        let info = PathInfo {
+            content_address: Some(address),
+            ..info
+        };
+        let out_path = path.clone();
+        self.store.register(ValidPathInfo { path, info });
+        let id = DrvOutput {
+            derivation_hash: misbehaviour.derivation_hash(store_dir, &request.derivation),
+            output: "out".to_owned(),
+        };
+        let realisation = Realisation {
+            id: id.clone(),
+            out_path,
+            signatures: BTreeSet::new(),
+            dependent_realisations: BTreeMap::new(),
+        };
+        let mut result = BuildResult::new(BuildStatus::Built);
+        result.built_outputs.insert(id, realisation);
+        Ok(result)
+    }
+
     fn outputs(&self, request: &BuildDerivation) -> BTreeSet<StorePath> {
         let paths = request.derivation.outputs.values();
         paths
@@ -231,7 +309,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     }
 
     async fn send_archive(&mut self, path: &StorePath) -> Result<(), Error> {
-        let mut dump = match Dump::new(self.store.file(path)) {
+        let dump = match Dump::new(self.store.file(path)) {
             Ok(dump) if self.store.info(path).is_some() => dump,
             _ => {
                 return self
@@ -240,6 +318,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             }
         };
         self.server.answer::<NarFromPath>(&()).await?;
+        if let Some(archive) = self.misbehaviour.and_then(Misbehaviour::archive) {
+            return self.server.raw(&archive).await;
+        }
+        if let Some((begin, more)) = self.misbehaviour.and_then(Misbehaviour::without_end) {
+            self.server.raw(&begin).await?;
+            loop {
+                self.server.raw(&more).await?;
+            }
+        }
+        self.send_dump(dump).await
+    }
+
+    async fn send_dump(&mut self, mut dump: Dump) -> Result<(), Error> {
         let mut buffer = vec![0; 64 << 10];
         loop {
             let length = dump.fill(&mut buffer).unwrap_or(0);
@@ -257,18 +348,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             }
             self.server.raw(&buffer[..length]).await?;
         }
-    }
-}
-
-fn invented() -> StorePath {
-    let path = StorePath::from_parts([7; 20], "invented");
-    path.expect("a digest and a name make a path")
-}
-
-/// Changes one letter of a file's content, where the archive stays an archive.
-fn alter(archive: &mut [u8]) {
-    if let Some(letter) = archive.iter_mut().rfind(|byte| byte.is_ascii_uppercase()) {
-        *letter = letter.to_ascii_lowercase();
     }
 }
 

@@ -8,10 +8,12 @@
 mod coordinator;
 mod daemon;
 mod directory_store;
+mod misbehaviour;
 mod ssh_server;
 
 #[cfg(test)]
 pub(crate) use coordinator::create_database;
-pub use coordinator::{Coordinator, CoordinatorError, Heard, PreparedBuild, Source};
+pub use coordinator::{Coordinator, CoordinatorError, Heard, PreparedBuild, Source, Wanted};
 pub use directory_store::DirectoryStore;
-pub use ssh_server::{Machine, MachineError, Misbehaviour};
+pub use misbehaviour::Misbehaviour;
+pub use ssh_server::{Machine, MachineError};

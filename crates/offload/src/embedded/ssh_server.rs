@@ -13,24 +13,7 @@ use russh::{Channel, ChannelOpenFailure};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::{DirectoryStore, daemon};
-
-/// What a machine can be made to do wrong, so that tests see what follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Misbehaviour {
-    /// It has no store daemon.
-    HasNoDaemon,
-    /// Its store takes no inputs.
-    RefusesInputs,
-    /// It sends half of every archive, and hangs up.
-    CutsArchives,
-    /// It sends archives that are not the ones that it has described.
-    AltersArchives,
-    /// It says that outputs refer to a path that no build could know.
-    InventsReferences,
-    /// It reads requests and never answers.
-    KeepsSilent,
-}
+use super::{DirectoryStore, Misbehaviour, daemon};
 
 /// Why the machine could not be started.
 #[derive(Debug, thiserror::Error)]

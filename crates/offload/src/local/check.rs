@@ -103,9 +103,22 @@ impl Check {
         }
     }
 
-    /// More than was promised has come already.
-    pub(super) fn is_exceeded(&self) -> bool {
-        self.digest.size() > self.promised.info.nar_size
+    /// How many more bytes of the archive were promised.
+    pub(super) fn room(&self) -> usize {
+        let room = self
+            .promised
+            .info
+            .nar_size
+            .saturating_sub(self.digest.size());
+        usize::try_from(room).unwrap_or(usize::MAX)
+    }
+
+    /// The error of an archive that does not end in time.
+    pub(super) fn too_long(&self) -> ImportError {
+        ImportError::TooLong {
+            path: self.path.clone(),
+            promised: self.promised.info.nar_size,
+        }
     }
 
     /// Compares. Of a flat file only the archive's hash and size: its content may not have come yet.
@@ -172,6 +185,7 @@ impl Passing {
     /// Looks at the next bytes; says how many of them belong to the archive, and whether it is
     /// complete.
     pub(crate) fn pass(&mut self, input: &[u8]) -> Result<(usize, bool), ImportError> {
+        let input = &input[..input.len().min(self.check.room())];
         let begun = self.decoder.offset();
         let mut position = 0;
         let flat = self.check.is_flat();
@@ -197,8 +211,8 @@ impl Passing {
         };
         let consumed = if finished { position } else { input.len() };
         self.check.archive(&input[..consumed]);
-        if self.check.is_exceeded() {
-            self.check.check_archive()?;
+        if self.check.room() == 0 && !finished {
+            return Err(self.check.too_long());
         }
         Ok((consumed, finished))
     }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
-use nar::{Durability, Restore, RestoreError, RestoreOptions, Written};
+use nar::{Durability, Restore, RestoreError, RestoreErrorKind, RestoreOptions, Written};
 use store_path::ContentAddress;
 use worker_protocol::ValidPathInfo;
 
@@ -55,6 +55,14 @@ pub enum ImportError {
         /// Bytes that were announced.
         promised: u64,
     },
+    /// The archive does not end where the machine promised.
+    #[error("{} is more than the {promised} bytes of an archive that the machine promised", path.display())]
+    TooLong {
+        /// Where the output should have gone.
+        path: PathBuf,
+        /// Bytes that were announced.
+        promised: u64,
+    },
     /// The content is not what the derivation says, or what the path follows from. The daemon does
     /// not check this after a hook (a wrong one was accepted by nix 2.3.7, 2.8.0, 2.26.3 and
     /// 2.34.8).
@@ -86,6 +94,25 @@ pub enum ImportError {
         /// What the operating system said.
         source: std::io::Error,
     },
+}
+
+impl ImportError {
+    /// Whether this host's file system is to blame, so that no other machine would do better.
+    #[must_use]
+    pub fn is_of_this_host(&self) -> bool {
+        match self {
+            ImportError::Restore { source, .. } => {
+                matches!(source.kind, RestoreErrorKind::System { .. })
+            }
+            ImportError::Leftover { .. } | ImportError::ReadBack { .. } => true,
+            ImportError::NarHash { .. }
+            | ImportError::NarSize { .. }
+            | ImportError::TooLong { .. }
+            | ImportError::FixedOutput { .. }
+            | ImportError::Archive { .. }
+            | ImportError::NotFlat(_) => false,
+        }
+    }
 }
 
 /// See the module's text. Dropping it unfinished removes what was restored.
@@ -127,11 +154,13 @@ impl Import {
         })
     }
 
-    /// Takes the next bytes of the archive; says how many of them belong to it.
+    /// Takes the next bytes of the archive; says how many of them belong to it. Nothing is written
+    /// of what lies behind the promised size.
     ///
     /// # Errors
-    /// When they are no archive, or the file system refuses.
+    /// When they are no archive or more than was promised, or the file system refuses.
     pub fn write(&mut self, input: &[u8]) -> Result<Written, ImportError> {
+        let input = &input[..input.len().min(self.check.room())];
         let written = self
             .restore
             .write(input)
@@ -140,9 +169,8 @@ impl Import {
                 source,
             })?;
         self.check.archive(&input[..written.consumed]);
-        if self.check.is_exceeded() {
-            // A machine may not fill the disk with more than it promised.
-            self.check.check_archive()?;
+        if self.check.room() == 0 && !written.finished {
+            return Err(self.check.too_long());
         }
         Ok(written)
     }

@@ -52,6 +52,27 @@ pub enum Said {
     Raw(Bytes),
 }
 
+impl Said {
+    /// About how many bytes it has.
+    pub(crate) fn size(&self) -> u64 {
+        let text = match self {
+            Said::Raw(bytes) => bytes.len(),
+            Said::Message(worker_protocol::Log::Next(text)) => text.len(),
+            Said::Message(worker_protocol::Log::StartActivity { text, .. }) => text.len(),
+            Said::Message(worker_protocol::Log::Result { fields, .. }) => fields
+                .iter()
+                .map(|field| match field {
+                    Field::Text(text) => text.len(),
+                    Field::Number(_) => size_of::<u64>(),
+                })
+                .sum(),
+            Said::Message(worker_protocol::Log::StopActivity { .. }) => 0,
+        };
+        // The message itself, however empty.
+        text as u64 + 8
+    }
+}
+
 impl From<worker_protocol::Log> for Said {
     fn from(message: worker_protocol::Log) -> Self {
         Said::Message(message)

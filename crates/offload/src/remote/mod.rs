@@ -12,6 +12,7 @@ pub(crate) use way::NIX_SOCKET;
 pub use way::Way;
 
 use std::cell::Cell;
+use std::task::Poll;
 use std::time::Duration;
 
 use store_path::StoreDir;
@@ -32,6 +33,10 @@ use crate::machines::Machine;
 /// How long a daemon may be silent about anything but a build. Old daemons make whoever adds a
 /// temporary root wait for a garbage collection.
 const SILENCE: Duration = Duration::from_secs(600);
+
+/// How many bytes of messages a daemon may send before any answer but a build's. What comes there is
+/// a line or two; the bound keeps who talks for ever from holding a slot for ever.
+const MAX_TALK: u64 = 16 << 20;
 
 pub(crate) type Reader = Box<dyn AsyncRead + Send + Unpin>;
 pub(crate) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
@@ -346,12 +351,30 @@ pub(crate) async fn reply<O: Operation>(
     log: &mut Log,
 ) -> Result<O::Reply, RemoteFailure> {
     let heard = Cell::new(Instant::now());
+    let talked = Cell::new(0);
     let mut forward = |message| {
         heard.set(Instant::now());
-        log.forward(Said::Message(message));
+        let said = Said::Message(message);
+        talked.set(talked.get() + said.size());
+        log.forward(said);
     };
     let reply = client.reply(ticket, &mut forward);
-    unless_silent(SILENCE, &heard, reply).await
+    unless_talkative(&talked, unless_silent(SILENCE, &heard, reply)).await
+}
+
+/// Waits for `future` until more than [`MAX_TALK`] bytes were said instead.
+pub(crate) async fn unless_talkative<T>(
+    talked: &Cell<u64>,
+    future: impl Future<Output = Result<T, RemoteFailure>>,
+) -> Result<T, RemoteFailure> {
+    tokio::pin!(future);
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Pending if talked.get() > MAX_TALK => {
+            Poll::Ready(Err(RemoteFailure::Talkative(MAX_TALK)))
+        }
+        polled => polled,
+    })
+    .await
 }
 
 /// Waits for `future` until nothing was heard for `bound`.

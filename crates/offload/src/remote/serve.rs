@@ -16,7 +16,7 @@ use worker_protocol::serve::{
 use worker_protocol::{BuildResult, Error, ValidPathInfo};
 
 use super::ask::{Asked, Question};
-use super::{Reader, SILENCE, Writer, unless_silent};
+use super::{Reader, SILENCE, Writer, unless_silent, unless_talkative};
 use crate::failure::{Failure, RemoteFailure};
 use crate::job::Job;
 use crate::log::{Log, Said};
@@ -72,12 +72,14 @@ impl Serve {
         log: &mut Log,
     ) -> Result<C::Reply, RemoteFailure> {
         let heard = Cell::new(Instant::now());
-        let mut hear = |said| {
+        let talked = Cell::new(0);
+        let mut hear = |said: Said| {
             heard.set(Instant::now());
+            talked.set(talked.get() + said.size());
             log.forward(said);
         };
         let reply = listening(&mut self.said, &mut hear, self.client.reply(ticket));
-        unless_silent(SILENCE, &heard, reply).await
+        unless_talkative(&talked, unless_silent(SILENCE, &heard, reply)).await
     }
 
     /// Asking locks the inputs, too: they stay while the conversation lasts.

@@ -78,6 +78,23 @@ impl Host {
         Ok(host)
     }
 
+    /// Starts the services of a host that has crashed, and waits until they take connections.
+    ///
+    /// # Errors
+    /// As when it was started first.
+    pub fn boot(&mut self) -> Result<(), Error> {
+        let action = || format!("boot {}", self.name);
+        for file in ["pid", "root/run/sshd.pid", "root/run/nix-daemon.pid"] {
+            match fs::remove_file(self.folder.join(file)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.while_trying(action)?,
+            }
+        }
+        self.services.clear();
+        fs::write(self.folder.join("boot"), "").while_trying(action)?;
+        self.come_up()
+    }
+
     fn come_up(&mut self) -> Result<(), Error> {
         let coming_up = || format!("bring up {}", self.name);
         let init = self.poll("its process 1", |host| {

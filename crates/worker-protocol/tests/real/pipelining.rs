@@ -1,62 +1,77 @@
 //! What is gained by not waiting.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use store_path::StorePath;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use worker_protocol::Version;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::task::JoinHandle;
 use worker_protocol::client::{Client, Options};
 use worker_protocol::operation::{AddToStoreNar, IsValidPath, NarFromPath, SetOptions};
 
 use crate::daemon::{Daemon, file_nar, source};
 
-/// A stream that notes in which direction bytes go: each turn once.
-struct Turns<S> {
-    stream: S,
-    turns: Arc<Mutex<String>>,
+/// Which way bytes went through a link: each turn once, `>` to the daemon and `<` back.
+type Turns = Arc<Mutex<String>>;
+
+/// A link to a daemon, with a proxy in the middle that passes bytes on.
+struct Link {
+    stream: DuplexStream,
+    turns: Turns,
+    tasks: [JoinHandle<()>; 2],
 }
 
-impl<S> Turns<S> {
-    fn note(&self, direction: char) {
-        let mut turns = self.turns.lock().expect("nothing panics");
-        if !turns.ends_with(direction) {
-            turns.push(direction);
+impl Link {
+    /// A link on which bytes take so long, each way.
+    fn new(reader: ChildStdout, writer: ChildStdin, delay: Duration) -> Link {
+        let (stream, theirs) = tokio::io::duplex(1 << 20);
+        let (from_client, to_client) = tokio::io::split(theirs);
+        let turns = Turns::default();
+        let there = pass(from_client, writer, '>', turns.clone(), delay);
+        let back = pass(reader, to_client, '<', turns.clone(), delay);
+        let tasks = [tokio::spawn(there), tokio::spawn(back)];
+        Link {
+            stream,
+            turns,
+            tasks,
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Turns<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        task: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_read(task, buffer))?;
-        self.note('<');
-        Poll::Ready(Ok(()))
+impl Drop for Link {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Turns<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        task: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.note('>');
-        Pin::new(&mut self.stream).poll_write(task, bytes)
+async fn pass<R, W>(mut from: R, mut to: W, direction: char, turns: Turns, delay: Duration)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let count = from.read(&mut buffer).await.expect("it can be read");
+        if count == 0 {
+            return;
+        }
+        note(&turns, direction);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
     }
+}
 
-    fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(task)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(task)
+fn note(turns: &Turns, direction: char) {
+    let mut turns = turns.lock().expect("nothing panics");
+    if !turns.ends_with(direction) {
+        turns.push(direction);
     }
 }
 
@@ -64,56 +79,43 @@ fn path(number: u64) -> StorePath {
     StorePath::from_base_name(&format!("{number:032}-absent")).expect("a good name")
 }
 
-/// A handshake and 50 queries are one turn out and one back.
+/// Handshake, options and 50 queries: the turns that a proxy saw.
+async fn turns(daemon: &Daemon, options: Options) -> String {
+    let (client, _process) = daemon.connect(options.clone());
+    let (reader, writer, _) = client.into_parts();
+    let mut link = Link::new(reader, writer, Duration::ZERO);
+    let turns = link.turns.clone();
+    let (reader, writer) = tokio::io::split(&mut link.stream);
+    let mut client = Client::new(reader, writer, options);
+    let set = client.queue(&SetOptions::default()).await.expect("queued");
+    let mut tickets = Vec::new();
+    for number in 0..50 {
+        let ask = IsValidPath { path: path(number) };
+        tickets.push(client.queue(&ask).await.expect("queued"));
+    }
+    client
+        .reply(set, &mut |_| {})
+        .await
+        .expect("options are set");
+    for ticket in tickets {
+        assert_eq!(client.reply(ticket, &mut |_| {}).await, Ok(false));
+    }
+    turns.lock().expect("nothing panics").clone()
+}
+
 #[tokio::test]
-async fn a_conversation_is_one_round_trip() {
+async fn a_handshake_and_50_queries_are_one_round_trip() {
     for daemon in Daemon::all() {
         let (mut client, _process) = daemon.connect(Options::nix(daemon.store_dir.clone()));
         client.handshake(&mut |_| {}).await.expect("a handshake");
-        let version = client.version().expect("it is known").min(Version::nix(37));
-
-        let options = Options {
+        let version = client.version().expect("it is known");
+        let options = Options::nix(daemon.store_dir.clone());
+        let assumed = Options {
             assume: Some(version),
-            ..Options::nix(daemon.store_dir.clone())
+            ..options.clone()
         };
-        let (client, _process) = daemon.connect(options.clone());
-        let (reader, writer, _) = client.into_parts();
-        let turns = Arc::new(Mutex::new(String::new()));
-        let reader = Turns {
-            stream: reader,
-            turns: turns.clone(),
-        };
-        let writer = Turns {
-            stream: writer,
-            turns: turns.clone(),
-        };
-        let mut client = Client::new(reader, writer, options);
-        let set = client.queue(&SetOptions::default()).await.expect("queued");
-        let mut tickets = Vec::new();
-        for number in 0..50 {
-            let ask = IsValidPath { path: path(number) };
-            tickets.push(client.queue(&ask).await.expect("queued"));
-        }
-        client
-            .reply(set, &mut |_| {})
-            .await
-            .expect("options are set");
-        for ticket in tickets {
-            assert_eq!(client.reply(ticket, &mut |_| {}).await, Ok(false));
-        }
-        assert_eq!(*turns.lock().expect("nothing panics"), "><", "{version}");
-    }
-}
-
-/// Passes on what comes, a millisecond later.
-async fn delay<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(mut from: R, mut to: W) {
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let count = from.read(&mut buffer).await.expect("it can be read");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        if count == 0 || to.write_all(&buffer[..count]).await.is_err() {
-            return;
-        }
+        assert_eq!(turns(&daemon, assumed).await, "><", "{version}");
+        assert_eq!(turns(&daemon, options).await, "><><", "{version}");
     }
 }
 
@@ -163,11 +165,8 @@ async fn queries_at_once_are_many_times_faster_over_a_link() {
 
         let (client, _process) = daemon.connect(options.clone());
         let (reader, writer, _) = client.into_parts();
-        let (ours, theirs) = tokio::io::duplex(1 << 20);
-        let (from_client, to_client) = tokio::io::split(theirs);
-        tokio::spawn(delay(reader, to_client));
-        tokio::spawn(delay(from_client, writer));
-        let (reader, writer) = tokio::io::split(ours);
+        let mut link = Link::new(reader, writer, Duration::from_millis(1));
+        let (reader, writer) = tokio::io::split(&mut link.stream);
         let mut client = Client::new(reader, writer, options);
         let (single, many) = (
             one_by_one(&mut client, 200).await,

@@ -5,7 +5,10 @@
 mod arguments;
 mod demo;
 mod environment;
+mod lists;
+mod machines;
 mod nix_hook;
+mod output;
 mod store;
 
 use std::process::ExitCode;

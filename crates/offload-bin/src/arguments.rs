@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use offload::hook::GuixArguments;
 
+use crate::machines::Machines;
 use crate::store::Store;
 use crate::{demo, guix};
 
@@ -51,6 +52,12 @@ pub(crate) enum Command {
     /// For a Nix whose daemon takes no build hook: `offload store --print-builders` prints the line
     /// for nix.conf.
     Store(Store),
+    /// Prints what was understood of the machine lists, and from where; converts them.
+    ///
+    /// Reads Nix's lines, Lix's TOML and our own, told by what they look like or by the name *.toml.
+    /// Exit code: 0 where everything was understood (and could be said in the other format), 1 where
+    /// something was not, which standard error names with file and line; 2 for wrong arguments.
+    Machines(Machines),
 }
 
 impl Command {
@@ -58,6 +65,7 @@ impl Command {
         match self {
             Command::Demo { keep } => demo::run(keep),
             Command::Store(store) => store.run(),
+            Command::Machines(machines) => machines.run(),
         }
     }
 }

@@ -8,7 +8,10 @@ mod environment;
 mod guix;
 mod guix_hook;
 mod hook_process;
+mod lists;
+mod machines;
 mod nix_hook;
+mod output;
 mod store;
 
 use std::process::ExitCode;

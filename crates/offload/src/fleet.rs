@@ -1,10 +1,9 @@
 //! The machines together: finds one for a build, and takes a slot and a connection on it.
 
 use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use data_encoding::BASE64;
 use store_path::StoreDir;
 use tokio::time::Instant;
 use worker_protocol::Dialect;
@@ -397,25 +396,16 @@ impl Fleet {
     }
 }
 
-/// The list's columns, and the URI's parameters where those are empty.
 impl From<&Machine> for Destination {
     fn from(machine: &Machine) -> Self {
         let uri = &machine.uri;
-        let key = uri.parameter("ssh-key").map(PathBuf::from);
-        // What is no base64 is refused as a host key, with its text.
-        let host_key = uri.parameter("base64-ssh-public-host-key").map(|text| {
-            match BASE64.decode(text.as_bytes()) {
-                Ok(line) => String::from_utf8_lossy(&line).into_owned(),
-                Err(_) => text.to_owned(),
-            }
-        });
         Destination {
             host: uri.host().to_owned(),
             port: uri.port(),
             user: uri.user().map(str::to_owned),
-            key: machine.ssh_key.clone().or(key),
-            host_key: machine.host_key.clone().or(host_key),
-            compress: matches!(uri.parameter("compress"), Some("true" | "yes" | "1")),
+            key: machine.ssh_key.clone(),
+            host_key: machine.host_key.clone(),
+            compress: machine.compression.is_some(),
         }
     }
 }

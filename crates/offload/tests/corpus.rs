@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use offload::link::testing;
+use offload::machines::testing::{machines_nix, machines_toml};
 
 fn replay(target: &str, oracle: impl Fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -31,4 +32,14 @@ fn ssh_config() {
 #[test]
 fn known_hosts() {
     replay("known_hosts", testing::known_hosts);
+}
+
+#[test]
+fn the_lines_of_machine_lists() {
+    replay("machines_nix", machines_nix);
+}
+
+#[test]
+fn the_tables_of_machine_lists() {
+    replay("machines_toml", machines_toml);
 }

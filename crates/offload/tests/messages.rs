@@ -115,6 +115,7 @@ fn the_coordinators_own_trouble() {
         LocalError::Database(DatabaseError::Schema {
             path: PathBuf::from("/nix/var/nix/db/schema"),
             found: "11".to_owned(),
+            known: "10",
         }),
         LocalError::Database(DatabaseError::Row {
             path: PathBuf::from("/nix/var/nix/db/db.sqlite"),
@@ -130,7 +131,10 @@ fn the_coordinators_own_trouble() {
             path: PathBuf::from("/nix/store"),
             source: refused(),
         },
-        LocalError::TooLarge(PathBuf::from("/nix/store/x.drv")),
+        LocalError::TooLarge {
+            path: PathBuf::from("/nix/store/x.drv"),
+            maximum: 256 << 20,
+        },
         LocalError::NotValid("/nix/store/x".to_owned()),
     ];
     let slots = [

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -74,6 +75,18 @@ impl CopyOfRoot {
         kept.join(path.trim_start_matches('/'))
     }
 
+    /// A file that can be run in the place of the program `name` inside. Arguments may be paths of [kept](Self::kept)
+    /// files outside.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn program(&self, name: &str) -> io::Result<PathBuf> {
+        let file = self.directory.path().join(name);
+        fs::write(&file, program(self, name))?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+        Ok(file)
+    }
+
     /// A command inside, whose working directory is `/` and whose environment holds `HOME`, `LC_ALL` and `PATH` only.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
@@ -94,6 +107,19 @@ impl CopyOfRoot {
             .env("KEPT", self.directory.path().join("kept"));
         command
     }
+}
+
+/// Runs a program inside; what begins with the place of the kept folders outside loses that.
+fn program(copy: &CopyOfRoot, name: &str) -> String {
+    let kept = copy.directory.path().join("kept");
+    let scratch = copy.directory.path().join("scratch");
+    format!(
+        "#!/bin/bash\nexport ROOT='{}' SCRATCH='{}' KEPT='{kept}'\nscript=$(cat <<'EOF'{ENTER}EOF\n)\n\
+         exec unshare --mount --propagation private sh -c \"$script\" sh {name} \"${{@/#$KEPT/}}\"\n",
+        copy.root.display(),
+        scratch.display(),
+        kept = kept.display(),
+    )
 }
 
 /// The root folders in the folder that [`ROOTS_VARIABLE`] names which hold `program`, sorted by name.

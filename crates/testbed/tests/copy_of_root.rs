@@ -17,4 +17,9 @@ fn only_what_is_kept_stays() {
     assert_eq!(run(), "/\n/root\n/srv/kept:\n.kept\nfile\nours\nb\na\n");
     assert_eq!(std::fs::read(copy.kept("/srv/kept/file")).unwrap(), b"b\n");
     assert!(!std::path::Path::new("/srv/lost").exists());
+
+    let cat = copy.program("cat").unwrap();
+    let mut command = std::process::Command::new(cat);
+    let output = command.arg(copy.kept("/srv/kept/file")).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "b\n");
 }

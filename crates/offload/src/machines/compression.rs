@@ -54,6 +54,25 @@ impl Compression {
     /// zlib's levels.
     pub const LEVELS: std::ops::RangeInclusive<u8> = 1..=9;
 
+    /// What OpenSSH's `-C` and Nix's `compress` mean: zlib if the host has it; or no compression.
+    #[must_use]
+    pub fn when(compress: bool) -> Self {
+        let zlib = [CompressionMethod::ZlibOpenssh, CompressionMethod::Zlib];
+        match compress {
+            true => Compression {
+                methods: [&zlib[..], &[CompressionMethod::None]].concat(),
+                ..Compression::default()
+            },
+            false => Compression::default(),
+        }
+    }
+
+    /// Whether anything is to be compressed.
+    #[must_use]
+    pub fn is_some(&self) -> bool {
+        self.methods.first() != Some(&CompressionMethod::None)
+    }
+
     /// Reads `zlib@openssh.com,zlib`: names in SSH, or libssh's `yes` and `no`.
     ///
     /// # Errors

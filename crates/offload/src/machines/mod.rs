@@ -5,14 +5,24 @@
 //! Only what is no list at all, which a Scheme program may be, leaves none.
 
 mod compression;
+mod convert;
+mod host;
+mod list;
 mod nix;
 pub mod scheme;
 mod store_uri;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod toml;
+mod word;
 
 pub use compression::{Compression, CompressionMethod, UnknownCompression};
-pub use nix::{IncludeError, read_builders};
+pub use convert::{Converted, Format, Unsayable, convert};
+pub use host::{HostLists, host_system};
+pub use list::{Found, IncludeError, MachineList, SourceFile, read_builders, read_list};
 pub use store_uri::{Scheme, StoreUri, StoreUriError};
 
+use self::word::flag;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
@@ -22,7 +32,7 @@ use std::path::PathBuf;
 pub struct Origin {
     /// What held the entry: a file's path, or the name of the setting for an inline entry.
     pub source: String,
-    /// Line, counted from 1. In an inline setting every `;` starts a new line.
+    /// Line, counted from 1.
     pub line: usize,
     /// Byte in the line, counted from 1, where an entry does not have its lines to itself.
     pub column: Option<usize>,
@@ -64,6 +74,15 @@ pub struct Machine {
     pub compression: Compression,
     /// The socket of its store daemon; `None` means the usual one.
     pub daemon_socket: Option<String>,
+    /// The command that speaks for its store daemon where the socket cannot be reached, as words
+    /// for the login shell there; empty means the usual one.
+    pub remote_program: Vec<String>,
+    /// Which store that command opens, `--store`; `None` means its own default.
+    pub remote_store: Option<String>,
+    /// Most connections that one process keeps to it at a time. Stock Nix forces 1 for `ssh://` and
+    /// shares one connection from 2 on for `ssh-ng://`; a hook, which has one build, needs just one
+    /// whatever this says.
+    pub max_connections: Option<u32>,
     /// From this load on, per core, it gets no more builds; `None` means that its load does not
     /// matter. Nix's lists know no such thing.
     pub overload_threshold: Option<f64>,
@@ -72,6 +91,48 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// A machine of which nothing is known but its URI, whose parameters count: `ssh-key`,
+    /// `base64-ssh-public-host-key`, `compress`, `remote-program`, `remote-store`,
+    /// `system-features` and `max-connections`, as in stock Nix.
+    ///
+    /// Stock knows `system-features`, too, but not when it chooses a machine (2.8.0 to 2.34.8): what
+    /// they name is offered here, like the features of the list's own column.
+    ///
+    /// # Errors
+    /// When a parameter is not of its type.
+    pub(super) fn from_uri(
+        uri: StoreUri,
+        system: &str,
+        origin: Origin,
+    ) -> Result<Self, ProblemKind> {
+        let parameter = |name| uri.parameter(name).filter(|value| !value.is_empty());
+        let words = |name| {
+            let words = parameter(name).unwrap_or_default().split_whitespace();
+            words.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let compress = parameter("compress").map_or(Ok(false), |value| flag("compress", value))?;
+        let host_key = parameter("base64-ssh-public-host-key").map(word::base64_host_key);
+        let connections = parameter("max-connections").map(word::max_connections);
+        Ok(Machine {
+            name: uri.to_string(),
+            systems: [system.to_owned()].into(),
+            ssh_key: parameter("ssh-key").map(PathBuf::from),
+            max_jobs: 1,
+            speed_factor: 1.0,
+            supported_features: word::names(words("system-features"))?,
+            mandatory_features: BTreeSet::new(),
+            host_key: host_key.transpose()?,
+            compression: Compression::when(compress),
+            daemon_socket: None,
+            overload_threshold: None,
+            remote_program: words("remote-program"),
+            remote_store: parameter("remote-store").map(str::to_owned),
+            max_connections: connections.transpose()?,
+            origin,
+            uri,
+        })
+    }
+
     /// Whether the machine builds for `system`. `builtin` is no system: every machine has it
     /// (Nix 2.26.3 and 2.34.8 treat it so).
     #[must_use]
@@ -117,10 +178,25 @@ pub struct Problem {
 pub enum Effect {
     /// Nothing: it is good to know.
     None,
+    /// A part of an entry does not count.
+    Ignored,
     /// An entry is not there; the others stand.
     MachineSkipped,
     /// None of the entries stand.
     ListSkipped,
+}
+
+impl Effect {
+    /// In words; empty where nothing follows.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Effect::None => "",
+            Effect::Ignored => "ignored",
+            Effect::MachineSkipped => "machine skipped",
+            Effect::ListSkipped => "list skipped",
+        }
+    }
 }
 
 impl Problem {
@@ -136,6 +212,10 @@ impl Problem {
     pub fn effect(&self) -> Effect {
         match &self.kind {
             ProblemKind::Scheme(problem) => problem.effect(),
+            ProblemKind::ExtraColumn(_) | ProblemKind::Name(_) => Effect::Ignored,
+            ProblemKind::Include(_) | ProblemKind::Machines(_) | ProblemKind::Version(_) => {
+                Effect::ListSkipped
+            }
             _ => Effect::MachineSkipped,
         }
     }
@@ -149,16 +229,15 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let effect = match self.effect() {
-            Effect::None => "",
-            Effect::MachineSkipped => "machine skipped: ",
-            Effect::ListSkipped => "machine list skipped: ",
-        };
-        write!(f, "{}: {effect}{}", self.origin, self.kind)
+        write!(f, "{}: ", self.origin)?;
+        if self.effect() != Effect::None {
+            write!(f, "{}: ", self.effect().as_str())?;
+        }
+        write!(f, "{}", self.kind)
     }
 }
 
-/// What can be wrong with an entry of a machine list.
+/// What can be wrong in a machine list.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ProblemKind {
     /// The store URI does not name a machine.
@@ -167,15 +246,53 @@ pub enum ProblemKind {
     /// The number of builds is not a whole number.
     #[error("number of builds is not a whole number: {0:?}")]
     MaxJobs(String),
-    /// The speed factor is not a finite number above 0.
-    #[error("speed factor is not a number above 0: {0:?}")]
+    /// The number of connections is not a whole number above 0.
+    #[error("number of connections is not a whole number above 0: {0:?}")]
+    MaxConnections(String),
+    /// The speed factor is not a finite number, or below 0.
+    #[error("speed factor is not a number from 0 on: {0:?}")]
     SpeedFactor(String),
+    /// The load from which on a machine is left alone is not a finite number above 0.
+    #[error("overload threshold is not a number above 0: {0:?}")]
+    OverloadThreshold(String),
     /// The host key column is not base64 of an OpenSSH public key line.
     #[error("host key is not the base64 of a public key line: {0:?}")]
     HostKey(String),
-    /// More columns than the format has.
+    /// The host key is not an OpenSSH public key line.
+    #[error("host key is no public key line such as \"ssh-ed25519 AAAA..\": {0:?}")]
+    HostKeyLine(String),
+    /// Neither yes nor no.
+    #[error("{name} is neither true nor false: {value:?}")]
+    Flag {
+        /// What should be one of them.
+        name: &'static str,
+        /// What it is.
+        value: String,
+    },
+    /// A compression level that zlib does not have.
+    #[error("compression level is not from 1 to 9: {0}")]
+    CompressionLevel(u8),
+    /// A system or feature that no machine list can hold.
+    #[error("system or feature is not one word without commas: {0:?}")]
+    Word(String),
+    /// More columns than the format has. They are ignored, as stock does.
     #[error("more than 8 columns: {0:?} and what follows")]
     ExtraColumn(String),
+    /// A machine in TOML that has neither a `uri` nor a `host`, or both.
+    #[error("machine needs either a uri or a host (with user, port and protocol)")]
+    Address,
+    /// Text that is not TOML, or a value of the wrong type or name.
+    #[error("{0}")]
+    Toml(String),
+    /// A name in TOML that says nothing.
+    #[error("name is none of version and machines: {0:?}")]
+    Name(String),
+    /// What should be the table of all machines is none.
+    #[error("machines is not a table: {0}")]
+    Machines(&'static str),
+    /// A later edition of the TOML format.
+    #[error("version of the machine list is not 1: {0}")]
+    Version(String),
     /// A file named by `@FILE` could not be read.
     #[error(transparent)]
     Include(#[from] IncludeError),
@@ -185,13 +302,4 @@ pub enum ProblemKind {
     /// Something is wrong in a program whose value is a machine list.
     #[error(transparent)]
     Scheme(#[from] scheme::SchemeProblem),
-}
-
-/// What was read from a machine list.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct MachineList {
-    /// The entries that were understood, in their order.
-    pub machines: Vec<Machine>,
-    /// The entries that were not, and what else there is to say.
-    pub problems: Vec<Problem>,
 }

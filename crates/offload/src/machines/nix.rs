@@ -1,173 +1,93 @@
-//! Nix's `builders` setting: machine lines, inline or in files.
+//! Nix's machine lines.
 //!
 //! ```text
 //! ssh-ng://ci@farm1 x86_64-linux,i686-linux /etc/nix/key 8 2 kvm,big-parallel benchmark c3NoLWVk..
 //! URI               systems                 key          | | supported       mandatory host key
 //!                                                  builds  speed
 //! ```
-//! Entries are separated by line ends and `;`, `#` starts a comment, `-` stands for a column's
-//! default, `@FILE` reads another file at its place.
+//! Lines are cut into entries by `;`, `-` stands for a column's default, `@FILE` reads another file
+//! at its place. `#` starts a comment, which the line's end ends, as it does in nix 2.34.8; before
+//! that (2.26.3) a `;` ended it. A column counts more than a parameter of the URI (2.8.0 to 2.34.8).
 
 use std::collections::BTreeSet;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use data_encoding::BASE64;
+use super::list::{MachineList, Place};
+use super::{Machine, Origin, Problem, ProblemKind, StoreUri, word};
 
-use super::{Compression, Machine, MachineList, Origin, Problem, ProblemKind, StoreUri};
-
-/// Files that include each other are followed to this depth.
-const MAX_INCLUDE_DEPTH: usize = 8;
-/// Largest machine file, in bytes: a hundred thousand machines.
-const MAX_FILE: u64 = 16 << 20;
-
-/// Why a file named by `@FILE` could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum IncludeError {
-    /// Opening or reading it failed.
-    #[error("failed to read {}: {reason}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        reason: String,
-    },
-    /// Files include each other without end.
-    #[error("files include each other more than {MAX_INCLUDE_DEPTH} deep: {}", .0.display())]
-    TooDeep(PathBuf),
-    /// More bytes than a machine list has.
-    #[error("more than {MAX_FILE} bytes: {}", .0.display())]
-    TooLarge(PathBuf),
+/// An entry, comments and white space around it gone; not empty.
+pub(super) struct Entry<'a> {
+    pub(super) text: &'a str,
+    pub(super) origin: Origin,
 }
 
-/// Reads the value of Nix's `builders` setting, following `@FILE`s.
-///
-/// `default_system` stands where the systems column is `-` or missing. A file that does not exist
-/// is no problem: `builders = @/etc/nix/machines` is Nix's default, and most hosts have none.
-#[must_use]
-pub fn read_builders(builders: &str, default_system: &str) -> MachineList {
-    let mut list = MachineList::default();
-    let source = "builders setting";
-    read_text(builders, source, default_system, 0, &mut list);
-    list
-}
-
-fn read_text(text: &str, source: &str, system: &str, depth: usize, list: &mut MachineList) {
-    for (index, entry) in text.split(['\n', ';']).enumerate() {
-        let entry = entry.split('#').next().unwrap_or_default().trim();
-        let origin = Origin {
-            source: source.to_owned(),
-            line: index + 1,
-            column: None,
-        };
-        if entry.is_empty() {
-            continue;
-        }
-        let read = match entry.strip_prefix('@') {
-            Some(path) => {
-                read_file(Path::new(path.trim()), system, depth, list).map_err(ProblemKind::from)
+/// Cuts a text into entries.
+pub(super) fn entries<'a>(text: &'a str, place: &Place) -> impl Iterator<Item = Entry<'a>> {
+    text.lines().enumerate().flat_map(move |(index, line)| {
+        let said = line.split('#').next().unwrap_or_default();
+        let alone = !said.contains(';');
+        said.split(';').filter_map(move |entry| {
+            let text = entry.trim();
+            let mut origin = place.line(index + 1);
+            if !alone {
+                // Both are parts of the line, so that the difference is the place in it.
+                let before = text.as_ptr() as usize - line.as_ptr() as usize;
+                origin.column = Some(before + 1);
             }
-            None => parse_entry(entry, system, &origin).map(|machine| list.machines.push(machine)),
-        };
-        if let Err(kind) = read {
-            list.problems.push(Problem { origin, kind });
-        }
-    }
-}
-
-fn read_file(
-    path: &Path,
-    system: &str,
-    depth: usize,
-    list: &mut MachineList,
-) -> Result<(), IncludeError> {
-    if depth == MAX_INCLUDE_DEPTH {
-        return Err(IncludeError::TooDeep(path.to_owned()));
-    }
-    let failed = |error: std::io::Error| IncludeError::Read {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
-    let file = match std::fs::File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        opened => opened.map_err(failed)?,
-    };
-    let mut text = String::new();
-    file.take(MAX_FILE + 1)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(IncludeError::TooLarge(path.to_owned()));
-    }
-    let source = path.display().to_string();
-    read_text(&text, &source, system, depth + 1, list);
-    Ok(())
-}
-
-/// One entry, comments already gone.
-fn parse_entry(entry: &str, system: &str, origin: &Origin) -> Result<Machine, ProblemKind> {
-    let columns: Vec<&str> = entry.split_ascii_whitespace().collect();
-    if let Some(extra) = columns.get(8) {
-        return Err(ProblemKind::ExtraColumn((*extra).to_owned()));
-    }
-    let column = |index: usize| columns.get(index).copied().filter(|text| *text != "-");
-    let mut systems = set(column(1));
-    if systems.is_empty() {
-        systems.insert(system.to_owned());
-    }
-    let uri = StoreUri::parse(columns[0])?;
-    Ok(Machine {
-        name: uri.to_string(),
-        uri,
-        systems,
-        ssh_key: column(2).map(PathBuf::from),
-        max_jobs: column(3).map_or(Ok(1), parse_max_jobs)?,
-        speed_factor: column(4).map_or(Ok(1.0), parse_speed_factor)?,
-        supported_features: set(column(5)),
-        mandatory_features: set(column(6)),
-        host_key: column(7).map(parse_host_key).transpose()?,
-        compression: Compression::default(),
-        daemon_socket: None,
-        overload_threshold: None,
-        origin: origin.clone(),
+            (!text.is_empty()).then_some(Entry { text, origin })
+        })
     })
 }
 
-fn set(column: Option<&str>) -> BTreeSet<String> {
-    column
-        .into_iter()
-        .flat_map(|text| text.split(','))
-        .filter(|item| !item.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
-fn parse_max_jobs(text: &str) -> Result<u32, ProblemKind> {
-    text.parse()
-        .map_err(|_| ProblemKind::MaxJobs(text.to_owned()))
-}
-
-fn parse_speed_factor(text: &str) -> Result<f64, ProblemKind> {
-    match text.parse::<f64>() {
-        Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(factor),
-        _ => Err(ProblemKind::SpeedFactor(text.to_owned())),
+/// Reads an entry that is no `@FILE`.
+pub(super) fn read_entry(
+    entry: &Entry<'_>,
+    system: &str,
+    list: &mut MachineList,
+) -> Result<(), ProblemKind> {
+    let columns: Vec<&str> = entry.text.split_ascii_whitespace().collect();
+    let column = |index: usize| columns.get(index).copied().filter(|text| *text != "-");
+    let origin = entry.origin.clone();
+    let mut machine = Machine::from_uri(StoreUri::parse(columns[0])?, system, origin.clone())?;
+    let systems = set(column(1))?;
+    if !systems.is_empty() {
+        machine.systems = systems;
     }
+    if let Some(file) = column(2) {
+        machine.ssh_key = Some(PathBuf::from(file));
+    }
+    if let Some(text) = column(3) {
+        let wrong = |_| ProblemKind::MaxJobs(text.to_owned());
+        machine.max_jobs = text.parse().map_err(wrong)?;
+    }
+    if let Some(text) = column(4) {
+        let wrong = |_| ProblemKind::SpeedFactor(text.to_owned());
+        machine.speed_factor = word::speed_factor(text.parse().map_err(wrong)?)?;
+    }
+    machine.supported_features.extend(set(column(5))?);
+    machine.mandatory_features = set(column(6))?;
+    if let Some(text) = column(7) {
+        machine.host_key = Some(word::base64_host_key(text)?);
+    }
+    if let Some(extra) = columns.get(8) {
+        let kind = ProblemKind::ExtraColumn((*extra).to_owned());
+        list.problems.push(Problem { origin, kind });
+    }
+    list.machines.push(machine);
+    Ok(())
 }
 
-/// The column is base64 of a whole public key line, as `base64 -w0 ssh_host_ed25519_key.pub` prints.
-fn parse_host_key(text: &str) -> Result<String, ProblemKind> {
-    let wrong = || ProblemKind::HostKey(text.to_owned());
-    let bytes = BASE64.decode(text.as_bytes()).map_err(|_| wrong())?;
-    let line = String::from_utf8(bytes).map_err(|_| wrong())?;
-    if line.split_ascii_whitespace().count() < 2 {
-        return Err(wrong());
-    }
-    Ok(line.trim_end().to_owned())
+fn set(column: Option<&str>) -> Result<BTreeSet<String>, ProblemKind> {
+    let items = column.unwrap_or_default().split(',');
+    let items = items.filter(|item| !item.is_empty() && *item != "-");
+    word::names(items.map(str::to_owned).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use data_encoding::BASE64;
+
+    use crate::machines::read_builders;
 
     #[test]
     fn all_columns() {
@@ -183,7 +103,7 @@ mod tests {
     #[test]
     fn defaults_and_separators() {
         let list = read_builders(
-            "farm1;ssh-ng://farm2 - - - - - - -\n\n # none\nfarm3 i686-linux",
+            "farm1; ssh-ng://farm2 - - - - - - - # ; farm0\n\n # none\nfarm3 i686-linux - 3 0",
             "x86_64-linux",
         );
         assert_eq!(list.problems, []);
@@ -197,57 +117,48 @@ mod tests {
                 )
             })
             .collect();
-        insta::assert_snapshot!(short.join("\n"), @r#"
-        ssh://farm1 {"x86_64-linux"} 1 1 builders setting:1
-        ssh-ng://farm2 {"x86_64-linux"} 1 1 builders setting:2
-        ssh://farm3 {"i686-linux"} 1 1 builders setting:5
-        "#);
+        insta::assert_snapshot!(short.join("\n"));
     }
 
     #[test]
-    fn a_broken_line_is_named_and_the_others_stand() {
-        let folder = tempfile::tempdir().unwrap();
-        let inner = folder.path().join("inner");
-        std::fs::write(&inner, "good2\nhost x - many\n").unwrap();
-        let outer = folder.path().join("machines");
-        std::fs::write(
-            &outer,
-            format!(
-                "good1\nhttp://x\nh - - 1 fast\nh - - 1 0\nh - - - - - - !!\nh - - - - - - - extra\n@{}\n@{}\n@{}/none\n",
-                inner.display(),
-                folder.path().display(),
-                folder.path().display()
+    fn columns_count_more_than_parameters() {
+        let key = |text: &str| BASE64.encode(text.as_bytes());
+        let uri = format!(
+            "ssh-ng://a?ssh-key=/uri&base64-ssh-public-host-key={}&compress=true\
+             &max-connections=7&remote-program=my%20daemon%20-x&remote-store=/it%27s&system-features=a%20b",
+            key("ssh-ed25519 URI")
+        );
+        let list = read_builders(
+            &format!(
+                "{uri}\n{uri} - /column 1 1 c - {}",
+                key("ssh-ed25519 COLUMN")
             ),
-        )
-        .unwrap();
-        let list = read_builders(&format!("@{}", outer.display()), "x");
-        let names: Vec<_> = list.machines.iter().map(|m| m.uri.host()).collect();
-        assert_eq!(names, ["good1", "good2"]);
-        let problems: Vec<_> = list.problems.iter().map(ToString::to_string).collect();
-        let text = problems
-            .join("\n")
-            .replace(&folder.path().display().to_string(), "DIR");
-        insta::assert_snapshot!(text, @r#"
-        DIR/machines:2: machine skipped: store URI has a scheme other than ssh and ssh-ng: "http"
-        DIR/machines:3: machine skipped: speed factor is not a number above 0: "fast"
-        DIR/machines:4: machine skipped: speed factor is not a number above 0: "0"
-        DIR/machines:5: machine skipped: host key is not the base64 of a public key line: "!!"
-        DIR/machines:6: machine skipped: more than 8 columns: "extra" and what follows
-        DIR/inner:2: machine skipped: number of builds is not a whole number: "many"
-        DIR/machines:8: machine skipped: failed to read DIR: Is a directory (os error 21)
-        "#);
+            "x",
+        );
+        assert_eq!(list.problems, []);
+        let short = list.machines.iter().map(|m| {
+            format!(
+                "{:?} {:?} {:?} {:?} {:?} {:?} {}",
+                m.ssh_key,
+                m.host_key,
+                m.supported_features,
+                m.remote_program,
+                m.remote_store,
+                m.max_connections,
+                m.compression
+            )
+        });
+        insta::assert_snapshot!(short.collect::<Vec<_>>().join("\n"));
     }
 
     #[test]
-    fn files_that_include_themselves_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("loop");
-        std::fs::write(&file, format!("@{}\n", file.display())).unwrap();
-        let list = read_builders(&format!("@{}", file.display()), "x");
-        assert_eq!(list.problems.len(), 1);
-        assert!(matches!(
-            list.problems[0].kind,
-            ProblemKind::Include(IncludeError::TooDeep(_))
-        ));
+    fn parameters_that_make_no_sense() {
+        let list = read_builders(
+            "a?compress=perhaps; a?max-connections=0; a?base64-ssh-public-host-key=!; a?system-features=a,b",
+            "x",
+        );
+        let problems: Vec<_> = list.problems.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(problems.join("\n"));
+        assert!(list.machines.is_empty());
     }
 }

@@ -94,7 +94,15 @@ impl StoreUri {
             None => (None, authority),
         };
         let (host, port) = split_address(address)?;
-        check_host(host, address)?;
+        // RFC 6874 writes the zone of an address as `%25eth0`; nix 2.34.8 does, too.
+        let host = host.replacen("%25", "%", 1);
+        check_host(&host, address)?;
+        let parameters = parse_query(query)?;
+        // Lix's way to name a port. Nix ignores it, with a warning (2.8.0 to 2.34.8).
+        let port = match (port, parameters.get("port")) {
+            (None, Some(text)) => Some(parse_port(text)?),
+            (port, _) => port,
+        };
         let text = if text.contains("://") {
             text.to_owned()
         } else {
@@ -104,9 +112,9 @@ impl StoreUri {
             text,
             scheme,
             user,
-            host: host.to_owned(),
+            host,
             port,
-            parameters: parse_query(query)?,
+            parameters,
         })
     }
 
@@ -161,10 +169,22 @@ impl StoreUri {
         &self.host
     }
 
-    /// The port, if the URI names one.
+    /// The port, if the URI names one: behind the host, or as the parameter `port`.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port
+    }
+
+    /// The URI without its query parameters.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.text.split('?').next().unwrap_or_default()
+    }
+
+    /// All query parameters, by name.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        let parameters = self.parameters.iter();
+        parameters.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// A query parameter, `remote-program` for example.
@@ -197,14 +217,14 @@ fn split_address(address: &str) -> Result<(&str, Option<u16>), StoreUriError> {
     } else {
         (address, None)
     };
-    let port = match port {
-        None => None,
-        Some(text) => match text.parse::<u16>() {
-            Ok(port) if port > 0 => Some(port),
-            _ => return Err(StoreUriError::Port(text.to_owned())),
-        },
-    };
-    Ok((host, port))
+    Ok((host, port.map(parse_port).transpose()?))
+}
+
+fn parse_port(text: &str) -> Result<u16, StoreUriError> {
+    match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(StoreUriError::Port(text.to_owned())),
+    }
 }
 
 /// A host name reaches the resolver and messages, so it holds nothing but what names hosts.
@@ -227,7 +247,8 @@ fn parse_query(query: &str) -> Result<BTreeMap<String, String>, StoreUriError> {
         .collect()
 }
 
-fn encode(text: &str) -> impl fmt::Display {
+/// A part of a URI in which nothing has a meaning.
+pub(super) fn encode(text: &str) -> impl fmt::Display {
     const LEFT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
     utf8_percent_encode(text, LEFT)
 }
@@ -261,6 +282,14 @@ mod tests {
             parts("ssh-ng://a%40b@[fe80::1%eth0]:22"),
             (some("a@b"), "fe80::1%eth0".into(), Some(22))
         );
+        assert_eq!(
+            parts("ssh-ng://[fe80::1%25eth0]:22"),
+            (None, "fe80::1%eth0".into(), Some(22))
+        );
+        assert_eq!(parts("fe80::1%eth0"), (None, "fe80::1%eth0".into(), None));
+        assert_eq!(parts("[::1]:7"), (None, "::1".into(), Some(7)));
+        assert_eq!(parts("ssh://a?port=7"), (None, "a".into(), Some(7)));
+        assert_eq!(parts("ssh://a:8?port=7"), (None, "a".into(), Some(8)));
     }
 
     #[test]
@@ -273,6 +302,7 @@ mod tests {
                 "ssh://-oProxyCommand=x",
                 "ssh://host:0",
                 "ssh://host:70000",
+                "ssh://host?port=x",
                 "ssh://[::1",
                 "ssh://[::1]x",
                 "ssh://a b",
@@ -286,6 +316,7 @@ mod tests {
         store URI names no valid host: "-oProxyCommand=x"
         store URI has a port that is not a number from 1 to 65535: "0"
         store URI has a port that is not a number from 1 to 65535: "70000"
+        store URI has a port that is not a number from 1 to 65535: "x"
         store URI names no valid host: "[::1"
         store URI names no valid host: "[::1]x"
         store URI names no valid host: "a b"

@@ -8,7 +8,7 @@ use worker_protocol::Dialect;
 use crate::link::{ByteStream, LinkError, SshLink};
 use crate::machines::{Machine, Scheme};
 
-/// The socket of a Nix daemon, unless the machine's URI says otherwise.
+/// The socket of a Nix daemon, unless the machine's entry says otherwise.
 pub(crate) const NIX_SOCKET: &str = "/nix/var/nix/daemon-socket/socket";
 
 /// The socket of a Guix daemon, unless the machine's entry says otherwise.
@@ -48,9 +48,8 @@ impl Way {
             return vec![Way::GuixSocket];
         }
         // Who names a program, or the store behind it, means just that.
-        let uri = &machine.uri;
-        if uri.parameter("remote-program").is_some() || uri.parameter("remote-store").is_some() {
-            return match uri.scheme() {
+        if !machine.remote_program.is_empty() || machine.remote_store.is_some() {
+            return match machine.uri.scheme() {
                 Scheme::SshNg => vec![Way::Command],
                 Scheme::Ssh => vec![Way::Serve],
             };
@@ -75,7 +74,10 @@ impl Way {
         machine: &Machine,
     ) -> Result<ByteStream, LinkError> {
         match self {
-            Way::Socket => link.open_socket(NIX_SOCKET).await,
+            Way::Socket => {
+                let socket = machine.daemon_socket.as_deref();
+                link.open_socket(socket.unwrap_or(NIX_SOCKET)).await
+            }
             Way::GuixSocket => {
                 let socket = machine.daemon_socket.as_deref();
                 link.open_socket(socket.unwrap_or(GUIX_SOCKET)).await
@@ -91,8 +93,12 @@ impl Way {
             Way::Serve => ("nix-store", "--serve --write"),
             _ => ("nix-daemon", "--stdio"),
         };
-        let program = machine.uri.parameter("remote-program").unwrap_or(program);
-        match machine.uri.parameter("remote-store") {
+        // Its words are the login shell's to understand, as they are with stock: `~/bin/x` works.
+        let program = match machine.remote_program.as_slice() {
+            [] => program.to_owned(),
+            words => words.join(" "),
+        };
+        match &machine.remote_store {
             Some(store) => format!("{program} {arguments} --store {}", quote(store)),
             None => format!("{program} {arguments}"),
         }
@@ -134,8 +140,8 @@ mod tests {
             [all[2], all[0], all[1]]
         );
         assert_eq!(
-            ways("ssh-ng://a?remote-program=/opt/d", Some(Way::Socket)),
-            ["/opt/d --stdio"]
+            ways("ssh-ng://a?remote-program=sudo%20/opt/d", Some(Way::Socket)),
+            ["sudo /opt/d --stdio"]
         );
         assert_eq!(
             ways("ssh://a?remote-program=/opt/s&remote-store=/it's", None),

@@ -64,6 +64,10 @@ fn show(machine: &Machine) -> String {
         daemon_socket,
         overload_threshold,
         origin,
+        // Guix has none of these.
+        remote_program: _,
+        remote_store: _,
+        max_connections: _,
     } = machine;
     assert!(mandatory_features.is_empty());
     let ssh_key = ssh_key.as_deref().unwrap_or(Path::new("-"));

@@ -96,6 +96,9 @@ impl Record {
             compression: self.compression()?,
             daemon_socket: self.text("daemon-socket")?,
             overload_threshold: self.overload_threshold()?,
+            remote_program: Vec::new(),
+            remote_store: None,
+            max_connections: None,
             origin: self.origin(),
         };
         Ok((machine, remarks))

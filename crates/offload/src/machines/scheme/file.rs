@@ -124,5 +124,6 @@ fn only(problem: Problem) -> MachineList {
     MachineList {
         machines: Vec::new(),
         problems: vec![problem],
+        files: Vec::new(),
     }
 }

@@ -115,6 +115,7 @@ pub fn read_scheme(text: &str, name: &str, surroundings: Surroundings<'_>) -> Re
         Err(problem) => Ok(MachineList {
             machines: Vec::new(),
             problems: vec![problem],
+            files: Vec::new(),
         }),
     });
     match read {

@@ -33,7 +33,7 @@ mkdir "$SCRATCH/upper" "$SCRATCH/work" "$SCRATCH/root"
 mount -t overlay overlay -o "lowerdir=$ROOT,upperdir=$SCRATCH/upper,workdir=$SCRATCH/work" "$SCRATCH/root"
 mount -t proc proc "$SCRATCH/root/proc"
 mount --rbind /dev "$SCRATCH/root/dev"
-for each in nix gnu var/guix run/peer etc/nix; do
+for each in nix gnu var/guix run/peer etc/nix etc/guix; do
     mkdir -p "$SCRATCH/root/$each" "$STATE/$each"
     mount --bind "$STATE/$each" "$SCRATCH/root/$each"
 done
@@ -202,11 +202,28 @@ impl GuixDaemon {
 
     /// The version of its programs.
     pub(crate) async fn version(&self) -> String {
-        version_of(enter(&self.root, self.directory.path(), &["guix-daemon"])).await
+        version_of(self.command(&["guix-daemon"])).await
+    }
+
+    /// A program of the same root file system, over the same store.
+    pub(crate) fn command(&self, command: &[&str]) -> Command {
+        let mut command = enter(&self.root, self.directory.path(), command);
+        command
+            .env("HOME", "/root")
+            .env("GUIX_DAEMON_SOCKET", "/run/peer/socket")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// A directory of this process as that file system sees it, and the directory that is `/gnu/store` there.
+    pub(crate) fn shared(&self) -> (PathBuf, PathBuf) {
+        let state = self.directory.path().join("state");
+        (state.join("run/peer"), state.join("gnu/store"))
     }
 
     fn socket(&self) -> PathBuf {
-        self.directory.path().join("state/run/peer/socket")
+        self.shared().0.join("socket")
     }
 
     pub(crate) async fn connect(&self, options: Options) -> Client<OwnedReadHalf, OwnedWriteHalf> {

@@ -7,6 +7,8 @@
 mod conversation;
 mod daemon;
 mod guix;
+mod guix_builds;
+mod guix_client;
 mod nix;
 mod nix_client;
 mod nix_operations;

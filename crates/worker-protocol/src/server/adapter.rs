@@ -194,6 +194,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
     /// Some of the data that follows the request; empty at its end. Say with [`Server::consume_upload`] how
     /// much of it was used.
     ///
+    /// A client that has to be asked for its data is asked here. Where its size is not known (ImportPaths) stop at
+    /// the end that the data itself tells: guix clients break the connection off if they are asked for more.
+    ///
     /// # Errors
     /// [`Misuse::NoRawData`] if none follows; why the connection is of no use.
     pub async fn upload_chunk(&mut self) -> Result<&[u8], Error> {

@@ -9,59 +9,111 @@ use store_path::{StoreDir, StorePath};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use worker_protocol::client::{Client, Options};
-use worker_protocol::operation::{AddMultipleToStore, NarFromPath, QueryPathInfo, QueryValidPaths};
-use worker_protocol::{Log, PathInfo, ValidPathInfo};
+use worker_protocol::operation::{
+    AddMultipleToStore, AddToStoreNar, NarFromPath, QueryPathInfo, QueryValidPaths,
+};
+use worker_protocol::{Error, Log, PathInfo, ValidPathInfo, Version};
 
 type Daemon = Client<OwnedReadHalf, OwnedWriteHalf>;
 type Infos = BTreeMap<StorePath, PathInfo>;
+type Failure = Box<dyn std::error::Error>;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [from, to, path] = &arguments[..] else {
         return Err("usage: copy FROM-SOCKET TO-SOCKET PATH".into());
     };
+    let (paths, copied) = copy(from, to, StoreDir::NIX.parse(path)?).await?;
+    println!("{paths} paths, {copied} of them copied");
+    Ok(())
+}
+
+/// Returns how many paths there are, and how many were missing.
+pub(crate) async fn copy(from: &str, to: &str, path: StorePath) -> Result<(usize, usize), Failure> {
     let (mut from, mut to) = (connect(from).await?, connect(to).await?);
-    let log = &mut |log: Log| eprintln!("{log:?}");
-
-    let closure = closure(&mut from, StoreDir::NIX.parse(path)?).await?;
-    let paths = closure.keys().cloned().collect();
-    let valid = to
-        .call(
-            &QueryValidPaths {
-                paths,
-                substitute: false,
-            },
-            log,
-        )
-        .await?;
+    let closure = closure(&mut from, path).await?;
+    let query = QueryValidPaths {
+        paths: closure.keys().cloned().collect(),
+        substitute: false,
+    };
+    let valid = to.call(&query, &mut print).await?;
     let missing = in_order(&closure, &valid);
-    println!("{} paths, {} of them missing", closure.len(), missing.len());
+    let together = Version::has_add_multiple_to_store;
+    match to.version().is_some_and(together) {
+        true => send_together(&mut from, &mut to, &missing).await?,
+        false => send_one_by_one(&mut from, &mut to, &missing).await?,
+    }
+    Ok((closure.len(), missing.len()))
+}
 
+fn print(log: Log) {
+    eprintln!("{log:?}");
+}
+
+async fn send_together(
+    from: &mut Daemon,
+    to: &mut Daemon,
+    paths: &[ValidPathInfo],
+) -> Result<(), Error> {
     let add = AddMultipleToStore {
         repair: false,
         dont_check_signatures: true,
     };
-    let mut upload = to.upload_multiple(&add, missing.len() as u64).await?;
-    for path in missing {
-        let info = closure[&path].clone();
-        let mut left = info.nar_size;
-        upload.path(&ValidPathInfo {
-            path: path.clone(),
-            info,
-        })?;
-        from.call(&NarFromPath { path }, log).await?;
-        // The store knows how long its archive is. Without that, a decoder of archives would find its end.
-        while left > 0 {
-            let chunk = from.raw_chunk().await?;
-            let count = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            upload.write(&chunk[..count], log).await?;
-            from.consume(count);
-            left -= count as u64;
-        }
+    let mut upload = to.upload_multiple(&add, paths.len() as u64).await?;
+    for path in paths {
+        upload.path(path)?;
+        fetch(from, path, async |chunk| {
+            upload.write(chunk, &mut print).await
+        })
+        .await?;
     }
-    let added = upload.finish(log).await?;
-    to.reply(added, log).await?;
+    let added = upload.finish(&mut print).await?;
+    to.reply(added, &mut print).await
+}
+
+/// For daemons from before 1.32.
+async fn send_one_by_one(
+    from: &mut Daemon,
+    to: &mut Daemon,
+    paths: &[ValidPathInfo],
+) -> Result<(), Error> {
+    for path in paths {
+        let add = AddToStoreNar {
+            path: path.clone(),
+            repair: false,
+            dont_check_signatures: true,
+        };
+        let mut upload = to.upload(&add).await?;
+        fetch(from, path, async |chunk| {
+            upload.write(chunk, &mut print).await
+        })
+        .await?;
+        let added = upload.finish(&mut print).await?;
+        to.reply(added, &mut print).await?;
+    }
+    Ok(())
+}
+
+/// The archive of `path`, handed on as it comes.
+async fn fetch(
+    from: &mut Daemon,
+    path: &ValidPathInfo,
+    mut take: impl AsyncFnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let request = NarFromPath {
+        path: path.path.clone(),
+    };
+    from.call(&request, &mut print).await?;
+    // The store knows how long its archive is. Without that, a decoder of archives would find its end.
+    let mut left = path.info.nar_size;
+    while left > 0 {
+        let chunk = from.raw_chunk().await?;
+        let count = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        take(&chunk[..count]).await?;
+        from.consume(count);
+        left -= count as u64;
+    }
     Ok(())
 }
 
@@ -71,10 +123,7 @@ async fn connect(socket: &str) -> std::io::Result<Daemon> {
 }
 
 /// Asks for one generation of references at a time: a round trip each.
-async fn closure(
-    daemon: &mut Daemon,
-    root: StorePath,
-) -> Result<Infos, Box<dyn std::error::Error>> {
+async fn closure(daemon: &mut Daemon, root: StorePath) -> Result<Infos, Failure> {
     let mut known = Infos::new();
     let mut wanted = BTreeSet::from([root]);
     while !wanted.is_empty() {
@@ -97,18 +146,21 @@ async fn closure(
 }
 
 /// What is missing, references before what refers to them.
-fn in_order(closure: &Infos, valid: &BTreeSet<StorePath>) -> Vec<StorePath> {
+fn in_order(closure: &Infos, valid: &BTreeSet<StorePath>) -> Vec<ValidPathInfo> {
     fn visit(
         path: &StorePath,
         closure: &Infos,
         done: &mut BTreeSet<StorePath>,
-        out: &mut Vec<StorePath>,
+        out: &mut Vec<ValidPathInfo>,
     ) {
         if done.insert(path.clone()) {
             for reference in &closure[path].references {
                 visit(reference, closure, done, out);
             }
-            out.push(path.clone());
+            out.push(ValidPathInfo {
+                path: path.clone(),
+                info: closure[path].clone(),
+            });
         }
     }
     let (mut done, mut out) = (valid.clone(), Vec::new());

@@ -108,6 +108,23 @@ impl Daemon {
 }
 
 impl Daemon {
+    /// Starts it as one that listens, and returns its socket; nothing if its store is not where most are.
+    pub(crate) async fn listen(&self) -> Option<(PathBuf, Child)> {
+        self.root.as_ref()?;
+        let state = self.directory.path().join("state");
+        let socket = state.join("nix/var/nix/daemon-socket/socket");
+        let mut command = self.command("nix-daemon");
+        let process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("nix-daemon starts");
+        appears(&socket).await;
+        Some((socket, process))
+    }
+
     /// The version of its programs.
     pub(crate) async fn version(&self) -> String {
         version_of(self.command("nix-daemon")).await
@@ -188,16 +205,8 @@ impl GuixDaemon {
             root,
             _process: process,
         };
-        for _ in 0..100 {
-            if daemon.socket().exists() {
-                return daemon;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-        panic!(
-            "the guix-daemon of {} does not listen",
-            daemon.root.display()
-        );
+        appears(&daemon.socket()).await;
+        daemon
     }
 
     /// The version of its programs.
@@ -233,6 +242,17 @@ impl GuixDaemon {
         let (reader, writer) = stream.into_split();
         Client::new(reader, writer, options)
     }
+}
+
+/// Waits for a daemon to listen.
+async fn appears(socket: &Path) {
+    for _ in 0..300 {
+        if UnixStream::connect(socket).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("nobody listens at {}", socket.display());
 }
 
 /// The last word of the first line that `--version` prints.

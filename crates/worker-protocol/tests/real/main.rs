@@ -5,6 +5,13 @@
 
 #[path = "../recorded/conversation.rs"]
 mod conversation;
+mod copy;
+#[path = "../../examples/copy.rs"]
+#[expect(
+    dead_code,
+    reason = "it is a program, and here only what it does is called"
+)]
+mod copy_example;
 mod daemon;
 mod guix;
 mod guix_builds;

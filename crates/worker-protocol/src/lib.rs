@@ -17,8 +17,11 @@
 //!
 //! Nix 1.18 to 1.38 and Guix 0x160 to 0x164. [`Version`] names what each has. Daemons that it was tried with:
 //! Nix 2.3.7 (1.21), 2.8.0 (1.34), 2.26.3 and 2.34.8 (1.38, each also pinned to every older version), Guix 1.2.0
-//! (0x163) and 1.5.0 (0x164). Clients that the server half was tried with: those four of Nix. Features
-//! (from 1.38 on) are exchanged; none is announced, so none changes a layout.
+//! (0x163) and 1.5.0 (0x164). Clients that the server half was tried with: all six.
+//!
+//! A newer peer is spoken to at 1.38. From there on both sides name features; this side names none, so that
+//! none changes a layout, whatever the other one names. Dynamic derivations, which name an output of an output,
+//! are refused: see [`DerivedPath`].
 //!
 //! # Pipelining
 //!
@@ -33,40 +36,58 @@
 //! | data of AddToStoreNar at 1.21 and 1.22, of ImportPaths | the daemon asks for it | replies before it must have been read; the data waits for the daemon's wish; what is behind it may be queued |
 //! | anything in Guix's dialect | its daemon takes data that it did not expect for an error | queued requests leave one by one |
 //!
-//! # Operations
+//! # Operations, and how each was tested
 //!
-//! The numbers are the first versions (of Nix 1.x, of Guix 0x1xx) that have the operation; "all" begins with the oldest
-//! spoken here. **L**: tried live with real daemons. **V**: both directions in property tests at every
-//! version; all operations are. **-**: the dialect has none. *(dropped)*: 2.34.8 answers "invalid operation".
+//! The numbers are the first versions (of Nix 1.x, of Guix 0x1xx) that have the operation; "all" begins with the
+//! oldest spoken here; "-": the dialect has none. Nothing rests on sources alone: **every operation's request
+//! and reply is held to bytes that were written by hand, in both directions, at every version that has it**
+//! (`tests/vectors`), and to random values cut anywhere (`tests/properties.rs`).
+//!
+//! Besides, **L**: called live, with a second request behind it, on every daemon that has it, at each version that
+//! changes its layout (AddBuildLog and AddPermRoot: from 34 and 37 on; where what a daemon can say is only part of
+//! what the layout allows, a note tells). **V**: not called. *s*: the server half was asked by real clients.
 //!
 //! | operation | Nix | Guix |
 //! |---|---|---|
-//! | [`IsValidPath`](operation::IsValidPath), [`QueryAllValidPaths`](operation::QueryAllValidPaths), [`QueryPathInfo`](operation::QueryPathInfo), [`QueryReferrers`](operation::QueryReferrers), [`QueryValidDerivers`](operation::QueryValidDerivers), [`QueryPathFromHashPart`](operation::QueryPathFromHashPart) | all L | all L |
-//! | [`QueryValidPaths`](operation::QueryValidPaths) | all L, flag from 27 | all L, no flag |
-//! | [`HasSubstitutes`](operation::HasSubstitutes), [`QueryPathHash`](operation::QueryPathHash), [`QueryReferences`](operation::QueryReferences) | all L *(dropped)* | all L |
-//! | [`QueryDeriver`](operation::QueryDeriver), [`QuerySubstitutablePaths`](operation::QuerySubstitutablePaths), [`QuerySubstitutablePathInfos`](operation::QuerySubstitutablePathInfos) (with content addresses from 22) | all L | all L |
-//! | [`QueryDerivationOutputs`](operation::QueryDerivationOutputs), [`QueryDerivationOutputNames`](operation::QueryDerivationOutputNames) | all L | all V |
-//! | [`QuerySubstitutablePathInfo`](operation::QuerySubstitutablePathInfo) | all L | - |
+//! | [`IsValidPath`](operation::IsValidPath), [`QueryPathInfo`](operation::QueryPathInfo) | all L*s* | all L*s* |
+//! | [`QueryAllValidPaths`](operation::QueryAllValidPaths) | all L*s* | all L |
+//! | [`QueryPathFromHashPart`](operation::QueryPathFromHashPart) | all L | all L |
+//! | [`QueryReferrers`](operation::QueryReferrers), [`QueryValidDerivers`](operation::QueryValidDerivers) | all L | all L*s* |
+//! | [`QueryValidPaths`](operation::QueryValidPaths) | all L*s*, flag from 27 (false only) | all L, no flag |
+//! | [`HasSubstitutes`](operation::HasSubstitutes), [`QueryPathHash`](operation::QueryPathHash), [`QueryReferences`](operation::QueryReferences) | all L; 2.34.8 has dropped them | all L*s* |
+//! | [`QueryDeriver`](operation::QueryDeriver) | all L | all L |
+//! | [`QuerySubstitutablePaths`](operation::QuerySubstitutablePaths), [`QuerySubstitutablePathInfos`](operation::QuerySubstitutablePathInfos) | all L, addresses from 22; no daemon had a substituter: empty replies | all L*s*, empty replies |
+//! | [`QueryDerivationOutputs`](operation::QueryDerivationOutputs) | all L | all L*s* |
+//! | [`QueryDerivationOutputNames`](operation::QueryDerivationOutputNames) | all L | all L |
+//! | [`QuerySubstitutablePathInfo`](operation::QuerySubstitutablePathInfo) | all L, empty replies | - |
 //! | [`QueryDerivationOutputMap`](operation::QueryDerivationOutputMap) | 22 L | - |
 //! | [`QueryMissing`](operation::QueryMissing) | 19 L | - |
-//! | [`QueryRealisation`](operation::QueryRealisation), [`RegisterDrvOutput`](operation::RegisterDrvOutput) | 27 L, JSON from 31 | - |
-//! | [`AddToStore`](operation::AddToStore) | all L, inline archive; framed from 25 | all L, inline |
-//! | [`AddTextToStore`](operation::AddTextToStore) | all L | all L |
-//! | [`AddToStoreNar`](operation::AddToStoreNar) | all L: inline, asked for from 21, framed from 23 | - |
-//! | [`AddMultipleToStore`](operation::AddMultipleToStore) | 32 L | - |
-//! | [`NarFromPath`](operation::NarFromPath), [`AddSignatures`](operation::AddSignatures) | all L | - |
-//! | [`ExportPath`](operation::ExportPath), [`ImportPaths`](operation::ImportPaths) | all L *(dropped)* | all L (import: its refusal of an unsigned path) |
-//! | [`BuildPaths`](operation::BuildPaths) | all L, `!*` from 30 | all L |
-//! | [`EnsurePath`](operation::EnsurePath), [`AddTempRoot`](operation::AddTempRoot), [`FindRoots`](operation::FindRoots), [`CollectGarbage`](operation::CollectGarbage), [`OptimiseStore`](operation::OptimiseStore), [`VerifyStore`](operation::VerifyStore), [`SyncWithGC`](operation::SyncWithGC) | all L | all L |
-//! | [`AddIndirectRoot`](operation::AddIndirectRoot) | all L | all V |
-//! | [`BuildDerivation`](operation::BuildDerivation) | all L; outputs from 28, times 29, CPU 37 | - |
-//! | [`BuildPathsWithResults`](operation::BuildPathsWithResults) | 34 L | - |
+//! | [`RegisterDrvOutput`](operation::RegisterDrvOutput) | 27 L, JSON from 31 | - |
+//! | [`QueryRealisation`](operation::QueryRealisation) | 27 L, empty replies | - |
+//! | [`AddToStore`](operation::AddToStore) | all L, archive inline; framed from 25 | all L*s*, inline |
+//! | [`AddTextToStore`](operation::AddTextToStore) | all L | all L*s* |
+//! | [`AddToStoreNar`](operation::AddToStoreNar) | all L*s*: inline, asked for from 21, framed from 23 | - |
+//! | [`AddMultipleToStore`](operation::AddMultipleToStore) | 32 L*s* | - |
+//! | [`NarFromPath`](operation::NarFromPath) | all L*s* | - |
+//! | [`AddSignatures`](operation::AddSignatures) | all L | - |
+//! | [`ExportPath`](operation::ExportPath), [`ImportPaths`](operation::ImportPaths) | all L; 2.34.8 has dropped the first, and was not asked for the second | all L*s*: signed by each daemon, taken in by each; unsigned and changed ones refused |
+//! | [`BuildPaths`](operation::BuildPaths) | all L, `!*` from 30; only paths that cannot be had | all L*s*, building and failing |
+//! | [`BuildPathsWithResults`](operation::BuildPathsWithResults) | 34 L, only paths that cannot be had | - |
+//! | [`BuildDerivation`](operation::BuildDerivation) | all L*s*; outputs from 28, times 29, CPU 37 | - |
+//! | [`EnsurePath`](operation::EnsurePath), [`FindRoots`](operation::FindRoots), [`SyncWithGC`](operation::SyncWithGC) | all L | all L |
+//! | [`AddTempRoot`](operation::AddTempRoot) | all L*s* | all L*s* |
+//! | [`AddIndirectRoot`](operation::AddIndirectRoot), [`OptimiseStore`](operation::OptimiseStore), [`VerifyStore`](operation::VerifyStore), [`CollectGarbage`](operation::CollectGarbage) | all L | all L*s*; 1.2.0 cannot collect in a bare root |
 //! | [`AddBuildLog`](operation::AddBuildLog) | 33 L | - |
 //! | [`AddPermRoot`](operation::AddPermRoot) | 36 L | - |
-//! | [`SetOptions`](operation::SetOptions) | all L | all L, shorter from 61 |
-//! | [`QueryFailedPaths`](operation::QueryFailedPaths), [`ClearFailedPaths`](operation::ClearFailedPaths) | - | all L |
-//! | [`BuiltinBuilders`](operation::BuiltinBuilders) | - | 61 L |
+//! | [`SetOptions`](operation::SetOptions) | all L*s* | all L*s*, shorter from 61 |
+//! | [`QueryFailedPaths`](operation::QueryFailedPaths), [`ClearFailedPaths`](operation::ClearFailedPaths) | - | all L*s* |
+//! | [`BuiltinBuilders`](operation::BuiltinBuilders) | - | 61 L*s* |
 //! | [`SubstituteUrls`](operation::SubstituteUrls) | - | 64 L |
+//!
+//! Log messages, errors and greetings have their vectors at every version, too; conversations of all six daemons
+//! were recorded, and are said again whole, in pieces, cut, reset, stalled and changed at every byte, by both
+//! halves. The [serve protocol](serve) has vectors at 2.5, 2.6 and 2.7, and every command was called live on the
+//! four Nix, but for ExportPaths and ImportPaths, which only 2.3.7 still has.
 
 mod basic_derivation;
 mod buffer;

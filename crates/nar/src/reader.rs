@@ -70,6 +70,8 @@ impl<R: BufRead> Reader<R> {
                 Err(error) => return Err(ReadError::Source(error)),
             };
             match self.cursor.advance(input)? {
+                // Half of all events borrow nothing.
+                Progress::Found(Found::Bare(event)) => return Ok(Some(event)),
                 Progress::Found(found) => break found,
                 Progress::More(consumed) => self.source.consume(consumed),
                 Progress::Finished => return Ok(None),

@@ -5,14 +5,17 @@
 #[cfg(target_os = "linux")]
 mod tree;
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use ::tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
 
 #[cfg(target_os = "linux")]
 pub use self::tree::{dump, restore};
 
-use crate::reader::{Cursor, Progress};
+use crate::reader::{Cursor, Found, Progress};
 use crate::writer::GATHERED;
 use crate::{Encoder, Event, Limits, ReadError};
 
@@ -63,17 +66,29 @@ impl<R: AsyncBufRead + Unpin> Reader<R> {
     /// As for [`crate::Reader::next`].
     pub async fn next(&mut self) -> Result<Option<Event<'_>>, ReadError> {
         self.source.consume(self.cursor.take_consumed());
-        let found = loop {
-            let input = self.source.fill_buf().await.map_err(ReadError::Source)?;
-            match self.cursor.advance(input)? {
-                Progress::Found(found) => break found,
-                Progress::More(consumed) => self.source.consume(consumed),
-                Progress::Finished => return Ok(None),
-            }
+        let found = match poll_fn(|context| self.poll_found(context)).await? {
+            // Half of all events borrow nothing.
+            Some(Found::Bare(event)) => return Ok(Some(event)),
+            Some(found) => found,
+            None => return Ok(None),
         };
         // The buffer is not empty, so this neither reads nor waits.
         let input = self.source.fill_buf().await.map_err(ReadError::Source)?;
         Ok(Some(self.cursor.event(found, input)))
+    }
+
+    /// Goes to the next event, as [`crate::Reader::next`] does.
+    #[inline]
+    fn poll_found(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Found>, ReadError>> {
+        loop {
+            let input = ready!(Pin::new(&mut self.source).poll_fill_buf(context));
+            let input = input.map_err(ReadError::Source)?;
+            match self.cursor.advance(input)? {
+                Progress::Found(found) => return Poll::Ready(Ok(Some(found))),
+                Progress::More(consumed) => self.source.consume(consumed),
+                Progress::Finished => return Poll::Ready(Ok(None)),
+            }
+        }
     }
 
     /// How many bytes of the archive the events so far have said.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use offload::link::testing;
+use offload::machines::scheme::testing::machine_file;
 use offload::machines::testing::{machines_nix, machines_toml};
 
 fn replay(target: &str, oracle: impl Fn(&[u8])) {
@@ -42,4 +43,9 @@ fn the_lines_of_machine_lists() {
 #[test]
 fn the_tables_of_machine_lists() {
     replay("machines_toml", machines_toml);
+}
+
+#[test]
+fn the_programs_of_machine_lists() {
+    replay("machines_scheme", machine_file);
 }

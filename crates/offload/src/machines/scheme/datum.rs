@@ -28,6 +28,11 @@ impl<'a> Source<'a> {
             let origin = self.origin(Span::new(0, 0));
             return Ok(Err(Problem::new(origin, SchemeProblem::TooLarge)));
         }
+        // Comments of Guile's own, `#! .. !#`, which lispexp does not know.
+        if let Some(at) = self.text.find("#!") {
+            let rest = Span::new(at as u32, self.text.len() as u32);
+            return Err(self.not_static(rest));
+        }
         let mut options = Options::guile();
         // `|a b|` is two symbols to Guile.
         options.piped_symbols = false;

@@ -9,18 +9,24 @@
            (list field ((record-accessor type field) record)))
          (record-type-fields type))))
 
-(define (location? field value)
-  (and (eq? field 'location) (struct? value)))
+;; A location becomes (FILE LINE COLUMN); what cannot be read again, a procedure for example, a symbol: no field is one.
+(define (readable value)
+  (cond ((or (string? value) (number? value) (boolean? value) (symbol? value) (null? value)) value)
+        ((pair? value) (cons (readable (car value)) (readable (cdr value))))
+        ((struct? value) (map (compose readable cadr) (fields value)))
+        (else 'unreadable)))
 
 (define (print-field field value)
   (format #t "~%  (~a ~a~s)" field
-          (if (or (pair? value) (null? value) (symbol? value) (location? field value)) "'" "")
-          (if (location? field value) (map cadr (fields value)) value)))
+          (if (or (pair? value) (null? value) (symbol? value)) "'" "")
+          value))
 
 (define (print value)
   (cond ((build-machine? value)
          (display "\n (build-machine")
-         (for-each (lambda (field) (apply print-field field)) (fields value))
+         (for-each (match-lambda
+                     ((field value) (print-field field (readable value))))
+                   (fields value))
          (display ")"))
         (else (display "\n #f"))))
 

@@ -13,7 +13,9 @@ use lispexp::{Datum, DatumKind, Prefix};
 use super::build_machine::{FIELDS, Record};
 use super::datum::{self, Source};
 use super::procedure::Procedure;
-use super::syntax::{is_import, is_known, is_machine_or_machines, is_module, list_of};
+use super::syntax::{
+    Import, OFFLOAD, imports_of_module, is_known, is_machine_or_machines, list_of, module,
+};
 use super::value::{List, Value};
 use super::{NotStatic, SchemeProblem, Surroundings};
 use crate::machines::{MachineList, Origin, Problem};
@@ -32,8 +34,10 @@ pub(super) fn machines(
         source,
         surroundings,
         globals: HashMap::new(),
+        imports: Vec::new(),
         locals: Vec::new(),
         made: 0,
+        failures: Vec::new(),
     };
     let mut value = Value::Unspecified;
     let mut origin = source.origin(lispexp::Span::new(0, 0));
@@ -62,6 +66,8 @@ pub(super) fn machines(
         Value::Failed(problem) => remember(&mut list, (*problem).clone()),
         _ => remember(&mut list, Problem::new(origin, SchemeProblem::NotMachines)),
     }
+    let failures = interpreter.failures.into_iter();
+    failures.for_each(|failure| remember(&mut list, failure));
     // As in Guix, one thing that is no machine makes all of it something else.
     if list.problems.iter().any(Problem::is_fatal) {
         list.machines.clear();
@@ -80,9 +86,12 @@ struct Interpreter<'a> {
     source: &'a Source<'a>,
     surroundings: Surroundings<'a>,
     globals: HashMap<&'a str, Value>,
+    imports: Vec<Import<'a>>,
     /// The fields of the machine that is being made, as far as they were given: a field's value may refer to them.
     locals: Vec<(&'static str, Value)>,
     made: usize,
+    /// All that has failed: it is told even if nothing is made of it.
+    failures: Vec<Problem>,
 }
 
 impl<'a> Interpreter<'a> {
@@ -98,10 +107,24 @@ impl<'a> Interpreter<'a> {
                 self.globals.insert(name, value);
                 Ok(Value::Unspecified)
             }
-            ("define-module", [_, options @ ..]) if options.iter().all(is_import) => {
+            ("define-module", [_, options @ ..]) => {
+                let imports = imports_of_module(options);
+                // Such a file has only what it imports.
+                let has_machines = |imports: &Vec<Import<'_>>| {
+                    imports
+                        .iter()
+                        .any(|import| import.brings("build-machine", OFFLOAD))
+                };
+                let imports = imports.filter(has_machines);
+                self.imports = imports.ok_or_else(|| self.not_static(form))?;
                 Ok(Value::Unspecified)
             }
-            ("use-modules", modules) if modules.iter().all(is_module) => Ok(Value::Unspecified),
+            ("use-modules", modules) => {
+                let imports: Option<Vec<_>> = modules.iter().map(Import::of).collect();
+                let imports = imports.ok_or_else(|| self.not_static(form))?;
+                self.imports.extend(imports);
+                Ok(Value::Unspecified)
+            }
             _ => self.value(form),
         }
     }
@@ -129,11 +152,15 @@ impl<'a> Interpreter<'a> {
     }
 
     fn variable(&self, name: &str) -> Option<Value> {
-        let local = self.locals.iter().find(|(field, _)| *field == name);
+        let local = self.locals.iter().rev().find(|(field, _)| *field == name);
         let value = local
             .map(|(_, value)| value)
             .or_else(|| self.globals.get(name));
-        let procedure = || Procedure::named(name).map(Value::Procedure);
+        let is_here = |procedure: &Procedure| {
+            let home = procedure.module();
+            home.is_none_or(|home| self.imports.iter().any(|import| import.brings(name, home)))
+        };
+        let procedure = || Procedure::named(name).filter(is_here).map(Value::Procedure);
         value.cloned().or_else(procedure)
     }
 
@@ -149,11 +176,15 @@ impl<'a> Interpreter<'a> {
                 Value::Failed(problem) => Ok(Value::Failed(problem)),
                 _ => self.value(yes),
             },
-            (Some("@" | "@@"), [module, name]) if is_module(module) => {
+            (Some("@" | "@@"), [home, name]) => {
                 let procedure = name.as_symbol().and_then(Procedure::named);
-                procedure
-                    .map(Value::Procedure)
-                    .ok_or_else(|| self.not_static(form))
+                let is_there = |procedure: &Procedure| {
+                    procedure
+                        .module()
+                        .is_some_and(|known| module(home) == Some(known))
+                };
+                let procedure = procedure.filter(is_there).map(Value::Procedure);
+                procedure.ok_or_else(|| self.not_static(form))
             }
             (Some("lambda"), _) if is_machine_or_machines(form) => {
                 Ok(Value::Procedure(Procedure::MachineOrMachines))
@@ -248,10 +279,7 @@ impl<'a> Interpreter<'a> {
                     path: path.to_owned(),
                     reason: error.to_string(),
                 };
-                Ok(Value::failed(Problem::new(
-                    self.source.origin(form.span),
-                    kind,
-                )))
+                Ok(self.failed(self.source.origin(form.span), kind))
             }
         }
     }
@@ -327,28 +355,33 @@ impl<'a> Interpreter<'a> {
 
     fn record(&mut self, origin: Origin, fields: &[Datum<'a>]) -> Result<Value, NotStatic> {
         let mut record = None;
+        let mut inherits = false;
         for (index, field) in fields.iter().enumerate() {
             let place = self.source.origin(field.span);
-            let failed = |kind| Ok(Value::failed(Problem::new(place.clone(), kind)));
             let (Some(name), Some([_, value])) = (field.head_symbol(), list_of(field)) else {
+                if matches!(field.kind, DatumKind::List { tail: Some(_), .. }) {
+                    return Err(self.not_static(field));
+                }
                 let form = self.not_static(field).form;
-                return failed(SchemeProblem::FieldForm(form));
+                return Ok(self.failed(place, SchemeProblem::FieldForm(form)));
             };
             if name == "inherit" && index == 0 {
+                inherits = true;
                 match self.value(value)? {
                     Value::Machine(other) => {
                         record = Some(Record::new(origin.clone(), Some(&other)));
                     }
                     Value::Failed(problem) => return Ok(Value::Failed(problem)),
-                    _ => return failed(SchemeProblem::Inherit),
+                    _ => return Ok(self.failed(place, SchemeProblem::Inherit)),
                 }
                 continue;
             }
             let Some(known) = FIELDS.into_iter().find(|known| *known == name) else {
-                return failed(SchemeProblem::UnknownField(name.to_owned()));
+                return Ok(self.failed(place, SchemeProblem::UnknownField(name.to_owned())));
             };
-            if self.locals.iter().any(|(other, _)| *other == known) {
-                return failed(SchemeProblem::DuplicateField(known));
+            // Guix does not mind where something is inherited: the last one counts.
+            if !inherits && self.locals.iter().any(|(other, _)| *other == known) {
+                return Ok(self.failed(place, SchemeProblem::DuplicateField(known)));
             }
             let value = self.value(value)?;
             self.locals.push((known, value.clone()));
@@ -357,6 +390,12 @@ impl<'a> Interpreter<'a> {
         }
         let record = record.unwrap_or_else(|| Record::new(origin, None));
         Ok(Value::Machine(Rc::new(record)))
+    }
+
+    fn failed(&mut self, origin: Origin, kind: SchemeProblem) -> Value {
+        let problem = Problem::new(origin, kind);
+        self.failures.push(problem.clone());
+        Value::Failed(Rc::new(problem))
     }
 
     fn list(&mut self, form: &Datum<'a>, items: Vec<Value>) -> Result<Value, NotStatic> {

@@ -1,5 +1,7 @@
 //! The procedures that a static program may call.
 
+use super::syntax::{SRFI_1, TEXTUAL_PORTS};
+
 /// A procedure that is known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Procedure {
@@ -25,8 +27,7 @@ pub(super) enum Procedure {
 }
 
 impl Procedure {
-    /// The procedure of this name, whichever module it is from: in the modules that machine files use, these names
-    /// stand for nothing else.
+    /// The procedure of this name.
     pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "list" => Procedure::List,
@@ -39,5 +40,14 @@ impl Procedure {
             "append-map" => Procedure::AppendMap,
             _ => return None,
         })
+    }
+
+    /// The module that it has to be imported from, if it is not everywhere.
+    pub(super) fn module(self) -> Option<&'static str> {
+        match self {
+            Procedure::AppendMap => Some(SRFI_1),
+            Procedure::GetStringAll => Some(TEXTUAL_PORTS),
+            _ => None,
+        }
     }
 }

@@ -30,10 +30,6 @@ impl Value {
     pub(super) fn string(text: impl Into<Rc<str>>) -> Self {
         Value::String(text.into())
     }
-
-    pub(super) fn failed(problem: Problem) -> Self {
-        Value::Failed(Rc::new(problem))
-    }
 }
 
 /// A list, which knows how deep it is: what is nested without end could not even be freed.

@@ -254,8 +254,16 @@ impl Fleet {
             return false;
         }
         let machine = &self.machines[index];
-        let Some(condition) = remote.condition().await else {
-            return false;
+        let known = self.health.of(machine).condition;
+        let condition = match known.and_then(|known| known.fresh(health::now())) {
+            Some(condition) => condition,
+            None => match remote.condition().await {
+                Some(condition) => {
+                    self.health.observed(machine, condition);
+                    condition
+                }
+                None => return false,
+            },
         };
         let name = &machine.name;
         if let Some(load) = condition.load {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use store_path::HashAlgorithm;
 
 use crate::machines::Machine;
-use crate::remote::Way;
+use crate::remote::{Condition, Way};
 
 /// How long a machine is left alone after it could not be reached for the first time. It doubles
 /// with every further failure, up to [`LONGEST_PAUSE`].
@@ -42,6 +42,39 @@ pub struct Knowledge {
     /// What people were told of the way there, and need not be told with every build.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<String>,
+    /// How it was doing when it was last asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Observed>,
+}
+
+/// How long what a machine has said of its load and disk is believed: its load is a mean of a
+/// minute, and of many builds that begin together not every one has to ask.
+const BELIEVED_FOR: u64 = 5;
+
+/// How a machine was doing, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Observed {
+    /// When it was asked, in seconds since 1970.
+    pub time: u64,
+    /// Thousandths of the load per core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<u32>,
+    /// What was free on the store's file system, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_disk: Option<u64>,
+}
+
+impl Observed {
+    /// What was observed, if it is fresh at `now`, in seconds since 1970.
+    #[must_use]
+    pub fn fresh(&self, now: u64) -> Option<Condition> {
+        let is_fresh = (self.time..self.time.saturating_add(BELIEVED_FOR)).contains(&now);
+        is_fresh.then(|| Condition {
+            load: self.load.map(|load| f64::from(load) / 1000.0),
+            free_disk: self.free_disk,
+        })
+    }
 }
 
 /// A machine that could not be reached when it was last tried.
@@ -115,8 +148,29 @@ impl Health {
             protocol,
             outage: None,
             told: known.map_or_else(Vec::new, |known| known.told.clone()),
+            condition: known.and_then(|known| known.condition.clone()),
         };
         self.learn(machine, reached);
+    }
+
+    /// `machine` was asked how it is doing.
+    pub fn observed(&mut self, machine: &Machine, condition: Condition) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "loads are far below millions and never negative; a cast saturates"
+        )]
+        let thousandths = |load: f64| (load * 1000.0) as u32;
+        let observed = Observed {
+            time: now(),
+            load: condition.load.map(thousandths),
+            free_disk: condition.free_disk,
+        };
+        let known = Knowledge {
+            condition: Some(observed),
+            ..self.of(machine)
+        };
+        self.learn(machine, known);
     }
 
     /// `machine` could not be reached.
@@ -267,5 +321,21 @@ mod tests {
             std::fs::write(health.path("ssh-ng://a"), text).unwrap();
             assert_eq!(health.of(&a), Knowledge::default(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_load_is_believed_for_a_moment() {
+        let observed = Observed {
+            time: 100,
+            load: Some(1250),
+            free_disk: Some(7),
+        };
+        let condition = Condition {
+            load: Some(1.25),
+            free_disk: Some(7),
+        };
+        assert_eq!(observed.fresh(100), Some(condition));
+        assert_eq!(observed.fresh(100 + BELIEVED_FOR), None);
+        assert_eq!(observed.fresh(99), None, "a clock that was set back");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use offload::hook::testing as hook;
 use offload::link::testing;
 use offload::machines::scheme::testing::machine_file;
 use offload::machines::testing::{machines_nix, machines_toml};
@@ -23,6 +24,11 @@ fn replay(target: &str, oracle: impl Fn(&[u8])) {
         inputs += 1;
     }
     assert!(inputs > 0, "{} is empty", folder.display());
+}
+
+#[test]
+fn guix_hook() {
+    replay("guix_hook", hook::guix_conversation);
 }
 
 #[test]

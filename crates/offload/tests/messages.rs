@@ -81,11 +81,16 @@ fn failures() {
         remote(RemoteFailure::Daemon(RemoteError::new(
             "you are not trusted",
         ))),
+        remote(RemoteFailure::Command("sh: guix: not found".to_owned())),
         remote(RemoteFailure::Silent(Duration::from_secs(600))),
         remote(RemoteFailure::Talkative(16 << 20)),
         Failure::Reference {
             output: "/nix/store/out".to_owned(),
             reference: "/nix/store/other".to_owned(),
+        },
+        Failure::OtherInput {
+            input: "/gnu/store/a".to_owned(),
+            made: "/gnu/store/b".to_owned(),
         },
         Failure::MissingOutput("/nix/store/out".to_owned()),
         Failure::Build {
@@ -97,6 +102,19 @@ fn failures() {
             seconds: 60,
         },
         Failure::Job(JobError::Kind("/nix/store/x.drv".to_owned())),
+        Failure::Import(ImportError::Export {
+            path: file(),
+            reason: "the archive is cut off".to_owned(),
+        }),
+        Failure::Import(ImportError::OtherPath {
+            path: file(),
+            exported: "/gnu/store/b".to_owned(),
+        }),
+        Failure::Import(ImportError::Unsigned(file())),
+        Failure::Import(ImportError::Signature {
+            path: file(),
+            reason: "signature is by a key that is not authorized: 8D15".to_owned(),
+        }),
         Failure::Import(ImportError::Leftover {
             path: file(),
             source: refused(),
@@ -114,6 +132,7 @@ fn the_coordinators_own_trouble() {
     let errors = [
         LocalError::Database(DatabaseError::Schema {
             path: PathBuf::from("/nix/var/nix/db/schema"),
+            known: "10",
             found: "11".to_owned(),
             known: "10",
         }),

@@ -8,6 +8,8 @@ pub mod nix;
 mod serve;
 mod serve_guix;
 mod settings;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use accepted::ExitCode;
 pub use serve::{Surroundings, serve};

@@ -2,7 +2,7 @@
 
 use testbed::MachineLine;
 
-use crate::bed::{Bed, bed, derivation, ours};
+use crate::bed::{Bed, OUR_HOOK, STOCK_HOOK, bed, derivation, ours};
 
 /// Asserts that no machine of the list takes the build, and that each of `words` is said.
 fn taken_by_none(bed: &Bed, machine: &MachineLine, expression: &str, words: &[&str]) {
@@ -98,4 +98,55 @@ fn slots_are_not_exceeded() {
         assert!((1..=2).contains(&beside), "{beside} at once");
     }
     bed.assert_clean();
+}
+
+/// Two daemons' hooks of ours and one of stock's want the same slot.
+#[test]
+fn ours_and_stocks_hooks_share_one_slot() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    testbed::require!(stock(&bed));
+    bed.use_machines(&[MachineLine {
+        max_jobs: "1".into(),
+        ..bed.pair.machine_line()
+    }
+    .to_string()]);
+    bed.pair
+        .builder
+        .run(&["install", "-d", "-m", "777", "/tmp/shared"])
+        .expect("the folder is made");
+    // Each build says how many there are beside it.
+    let script =
+        ": >/tmp/shared/$name; sleep 0.3; ls /tmp/shared | wc -l >$out; rm /tmp/shared/$name";
+    let client = |who: &str, hook: &str| {
+        let one = derivation(&format!("{who}-${{toString i}}"), script, "");
+        let all = format!("builtins.genList (i: {one}) 2");
+        let output = bed.build(&all, &["--option", "build-hook", hook]);
+        assert!(output.status.success(), "{who}: {}", output.stderr);
+        let paths = output.stdout.lines();
+        paths.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let paths = std::thread::scope(|scope| {
+        let clients = [
+            ("ours", OUR_HOOK),
+            ("also-ours", OUR_HOOK),
+            ("stocks", STOCK_HOOK),
+        ];
+        let clients = clients.map(|(who, hook)| scope.spawn(move || client(who, hook)));
+        clients.map(|client| client.join().expect("all builds end"))
+    });
+    for path in paths.concat() {
+        assert_eq!(bed.run(&["cat", &path]).trim(), "1", "{path}");
+    }
+    bed.assert_clean();
+}
+
+/// Whether the coordinator has stock's hook where this machine has it.
+fn stock(bed: &Bed) -> Result<(), String> {
+    let there = bed.pair.coordinator.exec(&["test", "-x", STOCK_HOOK]);
+    match there.is_ok_and(|output| output.status.success()) {
+        true => Ok(()),
+        false => Err(format!("no {STOCK_HOOK} on the coordinator")),
+    }
 }

@@ -12,6 +12,7 @@ mod endpoint;
 mod failures;
 mod faults;
 mod floating;
+mod killed;
 mod registration;
 mod rows;
 mod ssh;

@@ -24,6 +24,11 @@ while IFS=$'\t' read -r from to; do
     mount --bind "$from" "$root$to"
     mount -o remount,ro,bind "$root$to"
 done <"$folder/mounts"
+if [ -s "$folder/store-size" ]; then
+    mkdir -p "$root/nix/store"
+    # The group of the build users, as nix-daemon would have it.
+    mount -t tmpfs -o "size=$(<"$folder/store-size"),mode=1775,gid=30000" store "$root/nix/store"
+fi
 echo "$pid" >"$folder/pid"
 
 # Not chroot alone: nix-daemon 2.8.0 returns to its first mount namespace before it starts ssh, which would then

@@ -43,6 +43,9 @@ pub struct HostOptions {
     pub mounts: Vec<Mount>,
     /// What becomes of its store daemon.
     pub store: StoreDaemon,
+    /// A file system of its own in memory for `/nix/store`, of so many bytes; what is in it is gone when the host
+    /// crashes, and [`Host::outside`](crate::Host::outside) does not see it.
+    pub store_size: Option<u64>,
 }
 
 /// A file or folder of the machine that a host sees, read-only.

@@ -32,7 +32,7 @@ pub(crate) struct Bed {
 /// The bed, with the builder's line as the only machine. Tests take turns: they look at all processes, and change the
 /// machine file.
 pub(crate) fn bed() -> MutexGuard<'static, Bed> {
-    static BED: LazyLock<Mutex<Bed>> = LazyLock::new(|| Mutex::new(Bed::start("")));
+    static BED: LazyLock<Mutex<Bed>> = LazyLock::new(|| Mutex::new(Bed::start("", None)));
     let bed = BED.lock().unwrap_or_else(PoisonError::into_inner);
     bed.use_machines(&[bed.pair.machine_line().to_string()]);
     bed
@@ -47,7 +47,7 @@ const OURS: &str = "/opt/offload";
 /// Nix 2.3.7 has the setting, and nothing that it could turn on.
 const EXPERIMENTAL: &str = "experimental-features = nix-command ca-derivations";
 
-fn start(variables: &str) -> Pair {
+fn start(variables: &str, store_size: Option<u64>) -> Pair {
     let hook = if ours().is_ok() { OUR_HOOK } else { STOCK_HOOK };
     let mut coordinator = HostOptions {
         distribution: distribution("OFFLOAD_TEST_COORDINATOR"),
@@ -57,6 +57,7 @@ fn start(variables: &str) -> Pair {
             format!("build-hook = {hook}"),
             EXPERIMENTAL.into(),
         ],
+        store_size,
         ..HostOptions::default()
     };
     let elsewhere = coordinator.distribution != Distribution::machine();
@@ -81,9 +82,14 @@ fn start(variables: &str) -> Pair {
         store: StoreDaemon::Absent,
         ..builder.clone()
     };
+    let second = builder.clone();
+    let builder = HostOptions {
+        store_size,
+        ..builder
+    };
     let options = PairOptions {
         coordinator,
-        extra_builders: vec![builder.clone(), without_store],
+        extra_builders: vec![second, without_store],
         builder,
         ..PairOptions::default()
     };
@@ -112,10 +118,11 @@ pub(crate) fn derivation(name: &str, script: &str, attributes: &str) -> String {
 }
 
 impl Bed {
-    /// A bed whose hook finds these `variables` in its environment, `NAME=VALUE`, separated by blanks.
-    pub(crate) fn start(variables: &str) -> Self {
+    /// A bed whose hook finds these `variables` in its environment, `NAME=VALUE`, separated by blanks. With a
+    /// `store_size`, the stores of coordinator and first builder are file systems of so many bytes.
+    pub(crate) fn start(variables: &str, store_size: Option<u64>) -> Self {
         Bed {
-            pair: start(variables),
+            pair: start(variables, store_size),
         }
     }
 

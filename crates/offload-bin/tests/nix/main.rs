@@ -9,6 +9,7 @@ mod bed;
 mod builds;
 mod choice;
 mod endpoint;
+mod disk;
 mod failures;
 mod faults;
 mod floating;

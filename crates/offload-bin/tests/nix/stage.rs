@@ -50,7 +50,7 @@ pub(crate) struct Stages {
 /// Tests take turns, each on whole machines with nothing known of them.
 pub(crate) fn stages() -> MutexGuard<'static, Stages> {
     static STAGES: LazyLock<Mutex<Stages>> = LazyLock::new(|| {
-        let bed = Bed::start(BOUNDS);
+        let bed = Bed::start(BOUNDS, None);
         let link = bed.pair.open_link(Duration::ZERO);
         let link = link.expect("the bed has no link yet");
         Mutex::new(Stages { bed, link })

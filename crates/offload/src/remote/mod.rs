@@ -66,6 +66,19 @@ pub(crate) enum Conversation {
     Serve(Box<Serve>),
 }
 
+impl Conversation {
+    /// One that has ended before it began.
+    fn with_nobody(store_dir: &StoreDir) -> Self {
+        let (reader, writer) = (tokio::io::empty(), tokio::io::sink());
+        let options = Options::nix(store_dir.clone());
+        Conversation::Worker(Box::new(Client::new(
+            Box::new(reader),
+            Box::new(writer),
+            options,
+        )))
+    }
+}
+
 impl std::fmt::Debug for Remote {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Remote")
@@ -150,6 +163,10 @@ impl Remote {
             Dialect::Nix => self.protocol().map(Version::nix),
             Dialect::Guix => None,
         };
+        // What the daemon still sends there must not be waited for: unread, it would hold up the
+        // whole connection. It may be much: nix 2.8.0 sends the archive of an output that a failed
+        // build has left half-written.
+        self.conversation = Conversation::with_nobody(&self.store_dir);
         let road = Road {
             link: &self.link,
             machine: &self.machine,

@@ -40,6 +40,12 @@ impl Host {
         for (file, text) in [
             ("init", include_str!("../init.sh").to_owned()),
             ("mounts", mounts(options)),
+            (
+                "store-size",
+                options
+                    .store_size
+                    .map_or_else(String::new, |size| size.to_string()),
+            ),
         ] {
             fs::write(folder.path().join(file), text).while_trying(starting)?;
         }

@@ -8,8 +8,8 @@
 mod bed;
 mod builds;
 mod choice;
-mod endpoint;
 mod disk;
+mod endpoint;
 mod failures;
 mod faults;
 mod floating;

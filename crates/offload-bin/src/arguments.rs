@@ -7,8 +7,11 @@ use clap::{Parser, Subcommand};
 
 use offload::hook::GuixArguments;
 
+use crate::explain::Explain;
 use crate::machines::Machines;
+use crate::status::Status;
 use crate::store::Store;
+use crate::test::Test;
 use crate::{demo, guix};
 
 /// How the program was called.
@@ -58,6 +61,33 @@ pub(crate) enum Command {
     /// Exit code: 0 where everything was understood (and could be said in the other format), 1 where
     /// something was not, which standard error names with file and line; 2 for wrong arguments.
     Machines(Machines),
+    /// Tests machines step by step, as the daemon's hook would use them.
+    ///
+    /// Goes from the configuration over name, private key, connection, host key, authentication,
+    /// daemon and trust to importing a path there and exporting it back, and says at the first step
+    /// that fails what to do. Run it as the daemon's user (root, as a rule): keys and known hosts
+    /// are the user's own. The path that is imported, /nix/store/...-offload-test, holds one line;
+    /// it is not registered here, and stays there until the machine collects its garbage.
+    ///
+    /// Exit code: 0 where all machines would do, 1 where one would not, 2 for wrong arguments.
+    Test(Test),
+    /// Prints how machines stand: reachable or why not, way, version, trust, load, cores, room for
+    /// the store, slots in use, outages.
+    ///
+    /// Machines are asked all at a time. What a machine does not tell, because its key allows no
+    /// commands, is unknown. Slots are those of this host's builds. An outage is what builds
+    /// remember of a machine that they could not reach; one that is reached now is forgotten.
+    ///
+    /// Exit code: 0 where all machines are reached, 1 where one is not, 2 for wrong arguments.
+    Status(Status),
+    /// Prints which machine a build would get at this moment, and why not the others.
+    ///
+    /// Asks no machine: says what the hook would choose from what this host knows, slots in use and
+    /// outages among it.
+    ///
+    /// Exit code: 0 where there is a machine, 1 where there is none or all are busy, 2 for wrong
+    /// arguments.
+    Explain(Explain),
 }
 
 impl Command {
@@ -66,6 +96,9 @@ impl Command {
             Command::Demo { keep } => demo::run(keep),
             Command::Store(store) => store.run(),
             Command::Machines(machines) => machines.run(),
+            Command::Test(test) => or_usage(test.run()),
+            Command::Status(status) => or_usage(status.run()),
+            Command::Explain(explain) => or_usage(explain.run()),
         }
     }
 }
@@ -107,6 +140,14 @@ fn is_guixs(arguments: &[String]) -> bool {
             && first != "offload"
             && first != "help"
             && ours.find_subcommand(first).is_none()
+    })
+}
+
+/// What keeps a command from beginning is told, with the exit code for wrong arguments.
+fn or_usage(run: Result<ExitCode, String>) -> ExitCode {
+    run.unwrap_or_else(|error| {
+        eprintln!("offload: {error}");
+        ExitCode::from(2)
     })
 }
 

@@ -3,8 +3,10 @@
 //! The only place that prints, exits and reads the environment.
 
 mod arguments;
+mod context;
 mod demo;
 mod environment;
+mod explain;
 mod guix;
 mod guix_hook;
 mod hook_process;
@@ -12,7 +14,11 @@ mod lists;
 mod machines;
 mod nix_hook;
 mod output;
+mod selection;
+mod status;
 mod store;
+mod test;
+mod together;
 
 use std::process::ExitCode;
 

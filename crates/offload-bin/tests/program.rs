@@ -86,3 +86,94 @@ fn a_person_without_words_gets_help() {
     let version = offload(&["--version"], b"");
     assert!(text(&version.stdout).starts_with("offload "));
 }
+
+/// A folder in which nothing of this host's configuration is found.
+fn with_list(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("machines");
+    std::fs::write(&file, text).expect("it is written");
+    let name = file.display().to_string();
+    (folder, name)
+}
+
+#[test]
+fn machines_are_listed_and_converted() {
+    let (_folder, list) = with_list("ssh://a x-linux - 4\nhttp://b\n");
+    let listed = offload(&["machines", &list], b"");
+    assert_eq!(listed.status.code(), Some(1));
+    let shown = text(&listed.stdout) + &text(&listed.stderr);
+    insta::assert_snapshot!(shown.replace(&list, "LIST"), @r#"
+    ssh://a
+      from                 LIST:1
+      systems              x-linux
+      builds at a time     4
+      speed factor         1
+      private key          the user's own
+      host key             known_hosts
+
+    LIST: read
+    offload: LIST:2: machine skipped: store URI has a scheme other than ssh and ssh-ng: "http"
+    "#);
+    let (_folder, list) = with_list("ssh://a x-linux - 4\n");
+    let converted = offload(&["machines", "--to", "lix", &list], b"");
+    assert_eq!(converted.status.code(), Some(0));
+    let (_folder, again) = with_list(&text(&converted.stdout));
+    let back = offload(&["machines", "--to", "nix", &again], b"");
+    assert_eq!(text(&back.stdout), "ssh://a x-linux - 4 1 - - -\n");
+    let document = offload(&["machines", "--json", &again], b"");
+    let document: serde_json::Value = serde_json::from_slice(&document.stdout).expect("JSON");
+    assert_eq!(document["machines"][0]["max-jobs"], 4);
+}
+
+#[test]
+fn a_machine_that_nobody_listed_is_a_mistake_of_whoever_names_it() {
+    let (_folder, list) = with_list("ssh://a\n");
+    for command in ["test", "status", "explain"] {
+        let output = offload(&[command, "--list", &list, "b"], b"");
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        let said = text(&output.stderr);
+        assert_eq!(said, "offload: no machine is called b; there are ssh://a\n");
+        let output = offload(&[command, "--no-such-option"], b"");
+        assert_eq!(output.status.code(), Some(2), "{command}");
+    }
+}
+
+#[test]
+fn a_build_goes_where_it_can() {
+    let (_folder, list) = with_list("ssh://a x-linux - 4 1 kvm\nssh://b x-linux\n");
+    let explain = |arguments: &[&str]| {
+        let all = [
+            &["explain", "--list", &list, "--system", "x-linux"],
+            arguments,
+        ]
+        .concat();
+        let output = offload(&all, b"");
+        (output.status.code(), text(&output.stdout))
+    };
+    let (code, said) = explain(&["--features", "kvm"]);
+    assert_eq!(code, Some(0));
+    assert!(said.contains("goes to ssh://a"), "{said}");
+    assert!(said.contains("no ssh://b lacks feature kvm"), "{said}");
+    let (code, said) = explain(&["--features", "kvm,big-parallel"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("goes nowhere"), "{said}");
+}
+
+#[test]
+fn no_machines_are_no_trouble() {
+    for command in ["test", "status"] {
+        let output = offload(&[command, "--list", ""], b"");
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        assert!(text(&output.stdout).contains("no machines"), "{command}");
+    }
+}
+
+#[test]
+fn the_help_of_every_command() {
+    let helps = ["machines", "test", "status", "explain"].map(|command| {
+        let output = offload(&[command, "--help"], b"");
+        assert!(output.status.success());
+        text(&output.stdout)
+    });
+    insta::assert_snapshot!(helps.join("\n----\n"));
+}

@@ -63,6 +63,9 @@ pub enum Failure {
     /// The machine says that it has built, and has no such output.
     #[error("the machine has built, but its store lacks the output {0}")]
     MissingOutput(String),
+    /// What comes back of a path is not what went there.
+    #[error("what the machine sends back of {0} is not what it was sent")]
+    Altered(String),
     /// A build ended without success.
     #[error("{message}")]
     Build {
@@ -150,6 +153,7 @@ impl Failure {
             | Failure::OtherInput { .. }
             | Failure::Address { .. }
             | Failure::Realisation { .. }
+            | Failure::Altered(_)
             | Failure::MissingOutput(_) => Consequence::TryAnother,
             Failure::Build { status, .. } => match status {
                 BuildStatus::PermanentFailure

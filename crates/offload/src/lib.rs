@@ -16,6 +16,7 @@ pub mod link;
 pub mod local;
 pub mod log;
 pub mod machines;
+pub mod probe;
 pub mod queue;
 pub mod remote;
 pub mod schedule;

@@ -130,6 +130,37 @@ impl SlotDirectory {
         Ok(SlotDirectory { path, manner })
     }
 
+    /// Uses `path` as it is: what is not there is not made until something is locked.
+    #[must_use]
+    pub fn existing(path: impl Into<PathBuf>) -> Self {
+        SlotDirectory { path: path.into() }
+    }
+
+    /// Counts the machine's taken slots, and takes none. Without the [`ChoiceLock`] a slot that
+    /// somebody else is looking at counts, too.
+    ///
+    /// # Errors
+    /// When a lock file cannot be opened.
+    pub fn used(&self, machine: &Machine) -> Result<u32, SlotError> {
+        let mut used = 0;
+        for index in 0..machine.max_jobs {
+            let path = self.path.join(slot_name(machine.uri.as_str(), index));
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                // Slots are taken in their order: what was never locked ends them.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                Err(source) => return Err(SlotError::Io { path, source }),
+            };
+            // Shared, so that two who look do not see each other.
+            match file.try_lock_shared() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => used += 1,
+                Err(TryLockError::Error(source)) => return Err(SlotError::Io { path, source }),
+            }
+        }
+        Ok(used)
+    }
+
     /// Waits for the choice lock, half a minute at most.
     ///
     /// # Errors
@@ -257,10 +288,15 @@ mod tests {
             (second.used, second.free.as_ref().map(Slot::index)),
             (1, Some(1))
         );
+        assert_eq!(slots.used(&machine).unwrap(), 2);
         let third = slots.occupancy(&machine, &choice).unwrap();
         assert_eq!((third.used, third.free.is_none()), (2, true));
 
         drop(first);
+        let looking = SlotDirectory::existing(folder.path().join("current-load"));
+        assert_eq!(looking.used(&machine).unwrap(), 1);
+        let nowhere = SlotDirectory::existing(folder.path().join("none"));
+        assert_eq!(nowhere.used(&machine).unwrap(), 0);
         let fourth = slots.occupancy(&machine, &choice).unwrap();
         assert_eq!(
             (fourth.used, fourth.free.as_ref().map(Slot::index)),

@@ -8,6 +8,7 @@
 mod bed;
 mod builds;
 mod choice;
+mod commands;
 mod disk;
 mod endpoint;
 mod failures;

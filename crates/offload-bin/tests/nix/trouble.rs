@@ -45,7 +45,7 @@ fn build_within_limit(bed: &Bed, expression: &str) -> Output {
 }
 
 /// A key on the coordinator that no builder knows.
-fn make_key(bed: &Bed, file: &str, passphrase: &str) {
+pub(crate) fn make_key(bed: &Bed, file: &str, passphrase: &str) {
     bed.run(&["rm", "-f", file]);
     bed.run(&[
         "ssh-keygen",

@@ -6,7 +6,7 @@ use testbed::MachineLine;
 use crate::bed::{Bed, bed, derivation, ours};
 
 /// A key of the coordinator's that logs in as `user` and may do what `restriction` says.
-fn restricted_key(bed: &Bed, user: &str, home: &str, restriction: &str) -> MachineLine {
+pub(crate) fn restricted_key(bed: &Bed, user: &str, home: &str, restriction: &str) -> MachineLine {
     let file = format!("/root/.ssh/restricted-{user}");
     bed.run(&["rm", "-f", &file, &format!("{file}.pub")]);
     let make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", &file];
@@ -136,7 +136,7 @@ fn a_build_that_fails_in_the_serve_protocol() {
 }
 
 /// A user on the builder whom its daemon does not trust.
-fn add_user(bed: &Bed) {
+pub(crate) fn add_user(bed: &Bed) {
     let script = "grep -q ^worker: /etc/passwd && exit; \
         echo worker:x:1234:1234::/home/worker:/bin/sh >> /etc/passwd; \
         echo 'worker:*:19000:0:99999:7:::' >> /etc/shadow; \

@@ -6,6 +6,7 @@ mod building;
 mod guix;
 mod output;
 mod serve;
+mod trial;
 mod way;
 
 pub use guix::Condition;

@@ -1,0 +1,76 @@
+//! Which machines a person means.
+
+use clap::Args;
+use offload::machines::Machine;
+
+use crate::lists;
+
+/// Where machines are listed, and which of them are meant.
+#[derive(Args)]
+pub(crate) struct Selection {
+    /// Machines, each by its name, its URI or its host. None means all.
+    #[arg(value_name = "MACHINE")]
+    machines: Vec<String>,
+    /// Read machines from here instead of this host's own lists: a file's path, or what could stand
+    /// in `builders`.
+    #[arg(long, value_name = "LIST")]
+    list: Option<String>,
+}
+
+impl Selection {
+    /// The machines that are meant. Problems of the list go to standard error.
+    ///
+    /// # Errors
+    /// When a name means no machine.
+    pub(crate) fn read(&self) -> Result<Vec<Machine>, String> {
+        let list = lists::read(self.list.as_deref());
+        for problem in &list.problems {
+            eprintln!("offload: {problem}");
+        }
+        select(list.machines, &self.machines)
+    }
+}
+
+fn select(machines: Vec<Machine>, names: &[String]) -> Result<Vec<Machine>, String> {
+    let is = |machine: &Machine, name: &str| {
+        machine.name == name || machine.uri.as_str() == name || machine.uri.host() == name
+    };
+    if let Some(name) = names
+        .iter()
+        .find(|name| !machines.iter().any(|machine| is(machine, name)))
+    {
+        let known: Vec<_> = machines.iter().map(|machine| &*machine.name).collect();
+        return Err(match known.is_empty() {
+            true => format!("no machine is called {name}: there is none at all"),
+            false => format!(
+                "no machine is called {name}; there are {}",
+                known.join(", ")
+            ),
+        });
+    }
+    let meant = |machine: &Machine| names.is_empty() || names.iter().any(|name| is(machine, name));
+    Ok(machines.into_iter().filter(meant).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use offload::machines::read_list;
+
+    use super::*;
+
+    #[test]
+    fn machines_are_called_by_name_uri_or_host() {
+        let list = "machines.a.uri = 'ssh://h1'\nmachines.b.uri = 'ssh-ng://ci@h2'";
+        let machines = read_list(list, "x").machines;
+        let select = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            let meant = select(machines.clone(), &names)?;
+            Ok::<_, String>(meant.into_iter().map(|machine| machine.name).collect())
+        };
+        assert_eq!(select(&[]), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        for name in ["b", "ssh-ng://ci@h2", "h2"] {
+            assert_eq!(select(&[name]), Ok(vec!["b".to_owned()]), "{name}");
+        }
+        insta::assert_snapshot!(select(&["a", "c"]).unwrap_err(), @"no machine is called c; there are a, b");
+    }
+}

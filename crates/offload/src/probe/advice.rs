@@ -1,0 +1,126 @@
+//! What a person can do about a machine in trouble.
+
+use super::{Step, Trouble};
+use crate::failure::{Failure, RemoteFailure};
+use crate::link::{HostKeyError, LinkError, SshTarget};
+use crate::machines::Machine;
+
+/// The trouble that a failure at `step` is.
+pub(super) fn trouble(
+    step: Step,
+    failure: &Failure,
+    machine: &Machine,
+    target: Option<&SshTarget>,
+) -> Trouble {
+    Trouble {
+        step,
+        reason: failure.to_string(),
+        advice: advice(failure, machine, target),
+    }
+}
+
+fn advice(failure: &Failure, machine: &Machine, target: Option<&SshTarget>) -> String {
+    let origin = &machine.origin;
+    let (user, host, port) = match target {
+        Some(target) => (target.user.as_str(), target.host.as_str(), target.port),
+        None => ("USER", machine.uri.host(), 22),
+    };
+    match failure {
+        Failure::Link(error) => about_link(error, origin.to_string(), user, host, port),
+        Failure::NoDaemon(_) => format!(
+            "see on {host} that nix-daemon runs (systemctl status nix-daemon.socket), or that \
+             `ssh -p {port} {user}@{host} nix-daemon --version` finds it; a restricted key must allow \
+             the socket, `nix-daemon --stdio` or `nix-store --serve --write`"
+        ),
+        Failure::Remote {
+            error: RemoteFailure::Daemon(_),
+            ..
+        } => format!(
+            "this is what the daemon on {host} says: see its log there (journalctl -u nix-daemon), \
+             its disk space, and trusted-users in its nix.conf"
+        ),
+        Failure::Remote {
+            error: RemoteFailure::Silent(_),
+            ..
+        } => format!(
+            "the daemon on {host} is there and does not answer: see whether it collects garbage or \
+             hangs (journalctl -u nix-daemon), and restart it"
+        ),
+        Failure::Remote {
+            error: RemoteFailure::Protocol(_),
+            ..
+        } => format!(
+            "what answers on {host} does not speak as a store daemon does: see that its shell prints \
+             nothing for `ssh -p {port} {user}@{host} true`, and which nix runs there"
+        ),
+        _ => format!("see the log of the daemon on {host} (journalctl -u nix-daemon)"),
+    }
+}
+
+fn about_link(error: &LinkError, origin: String, user: &str, host: &str, port: u16) -> String {
+    match error {
+        LinkError::Config(_) => "correct the SSH configuration".to_owned(),
+        LinkError::KeyFile { file, .. } => format!(
+            "make {} readable for the user who runs this, or correct the key at {origin}",
+            file.display()
+        ),
+        LinkError::Passphrase(file) => format!(
+            "use a key without one: nobody is there to type it (ssh-keygen -p -f {} takes it off)",
+            file.display()
+        ),
+        LinkError::NoKey(_) => format!(
+            "make a key (ssh-keygen -t ed25519), let it in ({}), or name one at {origin}",
+            authorized_keys(user, host)
+        ),
+        LinkError::HostKey(error) => about_host_key(error, &origin),
+        LinkError::Connect { .. } => format!(
+            "see that {host} is up, that its sshd listens on port {port}, and that no firewall stands \
+             between"
+        ),
+        LinkError::Command { .. } => {
+            "run the command by hand, as the user who runs this; correct ProxyCommand".to_owned()
+        }
+        LinkError::Jump { host: jump, error } => format!(
+            "this is about the jump host {jump}: {}",
+            about_link(error, "its SSH configuration".to_owned(), "USER", jump, 22)
+        ),
+        LinkError::TimedOut { .. } => format!(
+            "try `ssh -v -p {port} {user}@{host} true`; where it takes as long, the bound can be set \
+             higher"
+        ),
+        LinkError::Refused { .. } => {
+            format!("let the key in: {}", authorized_keys(user, host))
+        }
+        LinkError::Channel { .. } | LinkError::Ssh(_) => {
+            format!("try `ssh -v -p {port} {user}@{host} true`, and see the log of sshd there")
+        }
+    }
+}
+
+fn authorized_keys(user: &str, host: &str) -> String {
+    format!("its public half belongs into .ssh/authorized_keys of {user} on {host}")
+}
+
+fn about_host_key(error: &HostKeyError, origin: &str) -> String {
+    match error {
+        HostKeyError::Pinned(_) => format!(
+            "put the output of `base64 -w0 /etc/ssh/ssh_host_ed25519_key.pub` on the machine at {origin}"
+        ),
+        HostKeyError::File { file, .. } => {
+            format!("make {} readable, or correct it", file.display())
+        }
+        HostKeyError::Changed { record, .. } => format!(
+            "if the machine was set up anew, put its new key in the place of the one in {record}; if \
+             not, do not connect: somebody may stand between"
+        ),
+        HostKeyError::Revoked { record, .. } => {
+            format!("give the machine a new key, or correct {record}")
+        }
+        HostKeyError::Certificate { .. } => {
+            "have the host's key signed again by its authority".to_owned()
+        }
+        HostKeyError::Unknown { .. } => {
+            "compare, and then add that line, or pin the key in the machine list".to_owned()
+        }
+    }
+}

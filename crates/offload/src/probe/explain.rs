@@ -1,0 +1,129 @@
+//! Which machine a build would get at this moment, and why not the others.
+
+use crate::health::{self, Health};
+use crate::machines::Machine;
+use crate::schedule::{self, Demand, Ranking, State};
+use crate::slots::SlotDirectory;
+
+/// What this host knows of its machines without asking them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Knowing {
+    /// For each machine, how many slots are taken; `None` where the locks cannot be looked at.
+    pub used: Vec<Option<u32>>,
+    /// For each machine, what was learnt of it.
+    pub known: Vec<health::Knowledge>,
+}
+
+impl Knowing {
+    /// Looks. Waits for nobody for longer than half a minute.
+    pub async fn of(machines: &[Machine], slots: &SlotDirectory, health: &mut Health) -> Self {
+        // While somebody chooses, a slot that is only looked at seems taken. Who may not take the
+        // lock looks all the same.
+        let _choice = slots.lock_choice().await.ok();
+        Knowing {
+            used: machines.iter().map(|m| slots.used(m).ok()).collect(),
+            known: machines.iter().map(|m| health.of(m)).collect(),
+        }
+    }
+}
+
+/// A ranking in words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// The machines that would take it, the best first, each with its load: `load 1 of 8, speed 2`.
+    pub candidates: Vec<(String, String)>,
+    /// The others, each with the reason: `lacks feature kvm`.
+    pub rejected: Vec<(String, String)>,
+    /// Whether waiting can help: some of the others are only full.
+    pub may_become_possible: bool,
+}
+
+/// Ranks `machines` for `demand` as the hook would at `now`, in seconds since 1970. A machine that
+/// could not be reached a while ago comes into question if no other does.
+#[must_use]
+pub fn explain(machines: &[Machine], knowing: &Knowing, demand: &Demand, now: u64) -> Explanation {
+    let own: Vec<_> = knowing
+        .used
+        .iter()
+        .map(|used| State::Used(used.unwrap_or(0)))
+        .collect();
+    let mut remembered = own.clone();
+    for (state, known) in remembered.iter_mut().zip(&knowing.known) {
+        if let Some(outage) = known.outage.as_ref().filter(|outage| outage.lasts(now)) {
+            let ago = now.saturating_sub(outage.last);
+            *state = State::Failed(format!("could not be reached {ago} s ago"));
+        }
+    }
+    let mut ranking = schedule::rank(machines, &remembered, demand);
+    if ranking.candidates.is_empty() && !ranking.may_become_possible() {
+        ranking = schedule::rank(machines, &own, demand);
+    }
+    in_words(machines, knowing, &ranking)
+}
+
+fn in_words(machines: &[Machine], knowing: &Knowing, ranking: &Ranking) -> Explanation {
+    let load = |index: usize| {
+        let machine = &machines[index];
+        let used = match knowing.used[index] {
+            Some(used) => used.to_string(),
+            None => "unknown".to_owned(),
+        };
+        let (jobs, speed) = (machine.max_jobs, machine.speed_factor);
+        (
+            machine.name.clone(),
+            format!("load {used} of {jobs}, speed {speed}"),
+        )
+    };
+    let rejected = ranking.rejected.iter();
+    Explanation {
+        candidates: ranking
+            .candidates
+            .iter()
+            .map(|index| load(*index))
+            .collect(),
+        rejected: rejected
+            .map(|(index, reason)| (machines[*index].name.clone(), reason.to_string()))
+            .collect(),
+        may_become_possible: ranking.may_become_possible(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::{Knowledge, Outage};
+    use crate::machines::read_builders;
+
+    fn explained(used: [Option<u32>; 4], system: &str) -> String {
+        let list = "fast - - 4 2; slow - - 4; down - - 8; arm arm-linux";
+        let machines = read_builders(list, "x86_64-linux").machines;
+        let mut known = vec![Knowledge::default(); 4];
+        known[2].outage = Some(Outage {
+            failures: 1,
+            last: 1000,
+            reason: "no answer".to_owned(),
+        });
+        let knowing = Knowing {
+            used: used.to_vec(),
+            known,
+        };
+        let demand = Demand {
+            system: system.to_owned(),
+            required_features: Vec::new(),
+        };
+        let explanation = explain(&machines, &knowing, &demand, 1030);
+        let lines = explanation.candidates.iter().chain(&explanation.rejected);
+        let lines: Vec<_> = lines.map(|(name, why)| format!("{name} {why}")).collect();
+        format!("{}\n{}", lines.join("\n"), explanation.may_become_possible)
+    }
+
+    #[test]
+    fn the_best_and_why_not_the_others() {
+        let texts = [
+            explained([Some(3), Some(1), Some(0), None], "x86_64-linux"),
+            explained([Some(4), Some(4), Some(0), None], "x86_64-linux"),
+            explained([None; 4], "riscv64-linux"),
+        ];
+        insta::assert_snapshot!(texts.join("\n--\n"));
+    }
+}

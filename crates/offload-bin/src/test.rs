@@ -37,7 +37,8 @@ impl Test {
             ..
         } = Context::of_process()?;
         let content = content(&host);
-        let (probe, asked) = (Rc::new(probe), machines.clone());
+        let probe = Rc::new(probe);
+        let asked: Vec<_> = machines.iter().cloned().enumerate().collect();
         let mut reports = Vec::new();
         if !self.json {
             let who =
@@ -49,8 +50,9 @@ impl Test {
         }
         ask_each(
             asked,
-            |machine| {
-                let (probe, content) = (probe.clone(), content.clone());
+            |(index, machine)| {
+                // Two entries may lead to the same store.
+                let (probe, content) = (probe.clone(), format!("{content}, {index}\n"));
                 async move { probe.test(&machine, &content).await }
             },
             |report: TestReport| {
@@ -83,7 +85,7 @@ fn content(host: &str) -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanoseconds = since.unwrap_or_default().as_nanos();
     let process = std::process::id();
-    format!("offload test from {host}, {nanoseconds}.{process}\n")
+    format!("offload test from {host}, {nanoseconds}.{process}")
 }
 
 /// What came of one machine, for people.

@@ -16,8 +16,10 @@ struct Bed {
 
 impl Bed {
     async fn start(misbehaviour: Option<Misbehaviour>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let machine = Machine::start(folder.path(), misbehaviour).await.unwrap();
+        let folder = tempfile::tempdir().expect("a folder");
+        let machine = Machine::start(folder.path(), misbehaviour)
+            .await
+            .expect("it starts");
         Bed { machine, folder }
     }
 
@@ -51,7 +53,7 @@ impl Bed {
             lines.push(format!("FAIL {}: {}", trouble.step, trouble.reason));
             lines.push(format!("     {}", trouble.advice));
         }
-        let port = self.machine.uri().rsplit(':').next().unwrap().to_owned();
+        let port = self.listed().uri.port().expect("it has one").to_string();
         let text = lines.join("\n").replace(&port, "PORT");
         let text = text.replace(&self.folder.path().display().to_string(), "DIR");
         let words = text
@@ -78,9 +80,12 @@ impl Bed {
 
 /// What the machine's store holds.
 fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder.join("store")).unwrap();
+    let entries = std::fs::read_dir(folder.join("store")).expect("it is there");
     entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|entry| {
+            let name = entry.expect("an entry").file_name();
+            name.into_string().expect("a store path's name")
+        })
         .collect()
 }
 
@@ -109,7 +114,7 @@ async fn troubled(change: impl FnOnce(&mut Listed, &Path)) -> String {
 
 fn uri(listed: &mut Listed, from: &str, to: &str) {
     let text = listed.uri.as_str().replace(from, to);
-    listed.uri = offload::machines::StoreUri::parse(&text).unwrap();
+    listed.uri = offload::machines::StoreUri::parse(&text).expect("a URI");
 }
 
 #[tokio::test]

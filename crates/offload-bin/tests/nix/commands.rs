@@ -63,10 +63,11 @@ fn use_machines(bed: &Bed, machines: &[MachineLine]) {
 fn assert_garbage(bed: &Bed, path: &str) {
     let builder = &bed.pair.builder;
     let check = ["nix-store", "--check-validity", path];
-    builder.run(&check).unwrap();
-    let here = bed.pair.coordinator.exec(&check).unwrap();
+    builder.run(&check).expect("it is valid there");
+    let here = bed.pair.coordinator.exec(&check).expect("it ends");
     assert!(!here.status.success(), "{path} is registered here");
-    builder.run(&["nix-store", "--delete", path]).unwrap();
+    let delete = ["nix-store", "--delete", path];
+    builder.run(&delete).expect("it is garbage");
 }
 
 #[test]
@@ -224,8 +225,16 @@ fn a_list_in_toml_builds() {
     assert_eq!(code, Some(0));
     assert_eq!(machines.len(), 1, "{machines:#?}");
     assert_eq!(machines[0]["source"], "/etc/offload/machines.toml");
-    let built = bed.built(&derivation("by-toml", "echo > $out", ""));
-    bed.assert_same_on_both(&built[0]);
+    let expression = derivation("by-toml", "echo > $out", "");
+    let output = bed.build(&expression, &[]);
     bed.run(&["rm", "/etc/offload/machines.toml"]);
+    // The daemon of 2.3.7 reads the list, too, and knows lines only.
+    if bed.run(&["nix-store", "--version"]).contains(" 2.3.") {
+        assert!(!output.status.success());
+        assert!(output.stderr.contains("stoull"), "{}", output.stderr);
+        return;
+    }
+    assert!(output.status.success(), "{}\n{}", output.stderr, bed.logs());
+    bed.assert_same_on_both(output.stdout.trim_end());
     bed.assert_clean();
 }

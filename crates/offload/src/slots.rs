@@ -130,10 +130,13 @@ impl SlotDirectory {
         Ok(SlotDirectory { path, manner })
     }
 
-    /// Uses `path` as it is: what is not there is not made until something is locked.
+    /// Uses `path` as Nix does, as it is: what is not there is not made until something is locked.
     #[must_use]
     pub fn existing(path: impl Into<PathBuf>) -> Self {
-        SlotDirectory { path: path.into() }
+        SlotDirectory {
+            path: path.into(),
+            manner: Manner::Nix,
+        }
     }
 
     /// Counts the machine's taken slots, and takes none. Without the [`ChoiceLock`] a slot that

@@ -134,7 +134,6 @@ fn the_coordinators_own_trouble() {
             path: PathBuf::from("/nix/var/nix/db/schema"),
             known: "10",
             found: "11".to_owned(),
-            known: "10",
         }),
         LocalError::Database(DatabaseError::Row {
             path: PathBuf::from("/nix/var/nix/db/db.sqlite"),

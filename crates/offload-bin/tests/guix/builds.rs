@@ -1,7 +1,7 @@
 //! Builds and what comes of them. Each is made twice, under two names: a word too many on a connection shows only when
 //! the daemon behind it is used again.
 
-use crate::bed::{Bed, Build, beds, requirements};
+use crate::bed::{Bed, Build, beds, require};
 
 /// Builds `script` under two names on every Guix, checks what came of each, and that nothing is left over.
 fn twice(name: &str, script: &str, options: &[&str], check: impl Fn(&Bed, &Build)) {
@@ -30,7 +30,7 @@ fn assert_same_on_both(bed: &Bed, path: &str) {
 
 #[test]
 fn trivial() {
-    testbed::require!(requirements());
+    require!();
     twice(
         "trivial",
         "echo hello > $out; echo said by the build",
@@ -55,7 +55,7 @@ fn trivial() {
 
 #[test]
 fn failing() {
-    testbed::require!(requirements());
+    require!();
     twice(
         "failing",
         "echo before the end; exit 3",
@@ -81,7 +81,7 @@ fn failing() {
 
 #[test]
 fn several_outputs_that_refer_to_each_other() {
-    testbed::require!(requirements());
+    require!();
     let script = "mkdir -p $out/bin $doc; echo $doc $out > $out/bin/x; chmod 755 $out/bin/x; ln -s $out/bin/x $dev; : > $doc/empty";
     twice("several", script, &["outputs=out,dev,doc"], |bed, build| {
         assert_eq!(build.outputs.len(), 3, "{}", build.said);
@@ -110,7 +110,7 @@ fn several_outputs_that_refer_to_each_other() {
 
 #[test]
 fn fixed_outputs_right_and_wrong() {
-    testbed::require!(requirements());
+    require!();
     for bed in beds().iter() {
         let hash = bed.run(&["sh", "-c", "echo good | sha256sum"]);
         let hash = format!("sha256={}", hash.split(' ').next().unwrap());
@@ -132,7 +132,7 @@ fn fixed_outputs_right_and_wrong() {
 
 #[test]
 fn a_tree_of_files() {
-    testbed::require!(requirements());
+    require!();
     let script = "mkdir -p $out; i=0; while [ $i -lt 40 ]; do mkdir $out/$i; j=0; while [ $j -lt 50 ]; do \
                   echo $i $j > $out/$i/$j; j=$((j+1)); done; chmod 755 $out/$i/1; ln -s ../$i/2 $out/$i/link; \
                   i=$((i+1)); done; : > \"$out/empty file\"; mkdir $out/empty";
@@ -145,7 +145,7 @@ fn a_tree_of_files() {
 
 #[test]
 fn a_chain() {
-    testbed::require!(requirements());
+    require!();
     let script = "cat $inputs /dev/null > $out; echo one more >> $out";
     twice("chain", script, &["chain=4"], |bed, build| {
         assert_eq!(bed.read(build.out()).lines().count(), 4);
@@ -160,7 +160,7 @@ fn a_chain() {
 
 #[test]
 fn inputs_that_only_the_coordinator_has() {
-    testbed::require!(requirements());
+    require!();
     for bed in beds().iter() {
         for (round, size) in [("small", 1), ("large", 3000)] {
             // One KiB per round, and the name in it.
@@ -187,7 +187,7 @@ fn inputs_that_only_the_coordinator_has() {
 
 #[test]
 fn a_long_log_arrives_whole() {
-    testbed::require!(requirements());
+    require!();
     let script = "n=0; while [ $n -lt 3000 ]; do echo line $n of a long log; n=$((n+1)); done; echo end > $out";
     twice("talkative", script, &[], |_, build| {
         assert!(
@@ -201,7 +201,7 @@ fn a_long_log_arrives_whole() {
 
 #[test]
 fn silence_is_bounded() {
-    testbed::require!(requirements());
+    require!();
     for bed in beds().iter() {
         let build = bed.build("silent", "sleep 60; echo > $out", &["silence=3"]);
         let (status, _) = build.failure.clone().expect("it fails");

@@ -1,10 +1,10 @@
 //! Keys that nobody has let in.
 
-use crate::bed::{beds, requirements};
+use crate::bed::{beds, require};
 
 #[test]
 fn outputs_by_an_unknown_key_are_not_kept() {
-    testbed::require!(requirements());
+    require!();
     for bed in beds().iter() {
         bed.run(&["sh", "-c", "cp /etc/guix/acl /root/acl && cp /root/nobody.acl /etc/guix/acl 2>/dev/null || echo '(acl)' > /etc/guix/acl"]);
         let build = bed.build("unknown-key", "echo x > $out", &[]);
@@ -27,7 +27,7 @@ fn outputs_by_an_unknown_key_are_not_kept() {
 
 #[test]
 fn inputs_by_an_unknown_key_are_refused_by_the_machine() {
-    testbed::require!(requirements());
+    require!();
     for bed in beds().iter() {
         let script = "echo some $inputs > $out";
         bed.build("distrusted", script, &["offload=no"]).out();
@@ -46,7 +46,7 @@ fn inputs_by_an_unknown_key_are_refused_by_the_machine() {
 
 #[test]
 fn a_machine_without_a_key_is_told_apart() {
-    testbed::require!(requirements());
+    require!();
     for bed in beds().iter() {
         bed.run_there(&["mv", "/etc/guix/signing-key.sec", "/root/key"]);
         let build = bed.build("no-key", "echo x > $out", &[]);

@@ -2,11 +2,11 @@
 
 use testbed::GuixMachine;
 
-use crate::bed::{beds, requirements};
+use crate::bed::{beds, require};
 
 #[test]
 fn without_a_machine_for_it_the_daemon_builds_itself() {
-    testbed::require!(requirements());
+    require!();
     for bed in beds().iter() {
         let machine = bed.pair.guix_machine();
         let other = GuixMachine {
@@ -37,7 +37,7 @@ fn without_a_machine_for_it_the_daemon_builds_itself() {
 
 #[test]
 fn the_real_guix_does_the_rest() {
-    testbed::require!(requirements());
+    require!();
     for bed in beds().iter() {
         let out = bed.build("exported", "echo x > $out", &[]).out().to_owned();
         // The daemon has `guix authenticate` sign it.
@@ -50,7 +50,7 @@ fn the_real_guix_does_the_rest() {
 
 #[test]
 fn builds_that_come_together_share_the_slots() {
-    testbed::require!(requirements());
+    require!();
     for bed in beds().iter() {
         let machine = GuixMachine {
             parallel_builds: 2,

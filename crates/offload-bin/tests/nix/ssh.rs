@@ -101,7 +101,7 @@ fn the_options_of_the_hooks_environment() {
     testbed::require!();
     testbed::require!(ours());
     let options = "-i /root/.ssh/farm -o UserKnownHostsFile=/root/known";
-    let bed = Bed::start(&format!("NIX_SSHOPTS='{options}'"));
+    let bed = Bed::start(&format!("NIX_SSHOPTS='{options}'"), None);
     let key = bed
         .pair
         .builder

@@ -371,7 +371,7 @@ mod tests {
                 false => Reply::Postpone,
             };
             assert_eq!(reply(&[other.clone(), dead.clone()]), troubled);
-            assert_eq!(reply(&[loaded.clone()]), troubled);
+            assert_eq!(reply(std::slice::from_ref(&loaded)), troubled);
         }
     }
 }

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use store_path::StoreDir;
 
+use worker_protocol::Dialect;
+
 use crate::failure::{Failure, RemoteFailure};
 use crate::health::Knowledge;
 use crate::link::{
@@ -135,7 +137,9 @@ impl Probe {
     ) -> Result<Remote, Failure> {
         let store_dir = self.store_dir.clone();
         let question = Question::default();
-        let connecting = Remote::connect(machine, target, store_dir, known, &question, log);
+        let dialect = Dialect::Nix;
+        let connecting =
+            Remote::connect(machine, target, store_dir, dialect, known, &question, log);
         // Each step of the link has a bound of its own; what is left is the daemon's.
         let bound = link_bound(&self.timeouts) + ANSWER;
         let connected = tokio::time::timeout(bound, connecting).await;

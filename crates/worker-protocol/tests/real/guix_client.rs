@@ -155,7 +155,7 @@ async fn answer(
     match request {
         Request::SetOptions(set) => {
             assert_eq!(
-                set.settings.get(&"build-timeout".into()).is_some(),
+                set.settings.contains_key(&"build-timeout".into()),
                 set.keep_going
             );
             server.answer::<SetOptions>(&()).await

@@ -8,16 +8,17 @@ use std::sync::Arc;
 
 use clap::Args;
 use offload::local::StoreLocation;
-use offload::machines::read_builders;
 use offload::store::{Coordinator, builders_line, serve};
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 
 use crate::environment::surroundings;
+use crate::lists;
 
-/// The machine list of a stock Nix.
-const MACHINES: &str = "@/etc/nix/machines";
+/// Our own machine list, and that of a stock Nix for hosts that have none. What nix.conf says of
+/// builders does not count here: it names this program.
+const LISTS: [&str; 2] = ["/etc/offload/machines.toml", "/etc/nix/machines"];
 /// How many clients a socket serves at a time. More wait.
 const MAX_CLIENTS: usize = 1024;
 
@@ -26,9 +27,10 @@ const MAX_CLIENTS: usize = 1024;
 pub(crate) struct Store {
     #[command(flatten)]
     what: What,
-    /// The machine list, as nix.conf's `builders` has it.
-    #[arg(long, value_name = "LIST", default_value = MACHINES)]
-    machines: String,
+    /// The machine list: a file's path, or what could stand in nix.conf's `builders`. Without it
+    /// /etc/offload/machines.toml, or where that is missing /etc/nix/machines.
+    #[arg(long, value_name = "LIST")]
+    machines: Option<String>,
 }
 
 #[derive(Args)]
@@ -56,7 +58,7 @@ impl Store {
         };
         Store {
             what,
-            machines: MACHINES.to_owned(),
+            machines: None,
         }
     }
 
@@ -71,7 +73,7 @@ impl Store {
     }
 
     fn serve(self) -> Result<(), String> {
-        let coordinator = coordinator(&self.machines)?;
+        let coordinator = coordinator(self.machines.as_deref())?;
         if self.what.print_builders {
             let program = std::env::current_exe().map_err(|error| error.to_string())?;
             let program = program.display().to_string();
@@ -96,10 +98,11 @@ impl Store {
     }
 }
 
-fn coordinator(machines: &str) -> Result<Coordinator, String> {
+fn coordinator(machines: Option<&str>) -> Result<Coordinator, String> {
     let surroundings = surroundings();
-    let system = format!("{}-linux", std::env::consts::ARCH);
-    let list = read_builders(machines, &system);
+    let [own, stock] = LISTS;
+    let default = if Path::new(own).exists() { own } else { stock };
+    let list = lists::read(Some(machines.unwrap_or(default)));
     for problem in &list.problems {
         eprintln!("offload: {problem}");
     }

@@ -45,12 +45,13 @@
 //!
 //! Besides, **L**: called live, with a second request behind it, on every daemon that has it, at each version that
 //! changes its layout (AddBuildLog and AddPermRoot: from 34 and 37 on; where what a daemon can say is only part of
-//! what the layout allows, a note tells). **V**: not called. *s*: the server half was asked by real clients.
+//! what the layout allows, a note tells). *s*: real clients asked the server half for it (Nix's: copying to and
+//! from a store of ours, looking into it, building on it).
 //!
 //! | operation | Nix | Guix |
 //! |---|---|---|
 //! | [`IsValidPath`](operation::IsValidPath), [`QueryPathInfo`](operation::QueryPathInfo) | all L*s* | all L*s* |
-//! | [`QueryAllValidPaths`](operation::QueryAllValidPaths) | all L*s* | all L |
+//! | [`QueryAllValidPaths`](operation::QueryAllValidPaths) | all L | all L |
 //! | [`QueryPathFromHashPart`](operation::QueryPathFromHashPart) | all L | all L |
 //! | [`QueryReferrers`](operation::QueryReferrers), [`QueryValidDerivers`](operation::QueryValidDerivers) | all L | all L*s* |
 //! | [`QueryValidPaths`](operation::QueryValidPaths) | all L*s*, flag from 27 (false only) | all L, no flag |
@@ -61,21 +62,21 @@
 //! | [`QueryDerivationOutputNames`](operation::QueryDerivationOutputNames) | all L | all L |
 //! | [`QuerySubstitutablePathInfo`](operation::QuerySubstitutablePathInfo) | all L, empty replies | - |
 //! | [`QueryDerivationOutputMap`](operation::QueryDerivationOutputMap) | 22 L | - |
-//! | [`QueryMissing`](operation::QueryMissing) | 19 L | - |
+//! | [`QueryMissing`](operation::QueryMissing) | 19 L*s* | - |
 //! | [`RegisterDrvOutput`](operation::RegisterDrvOutput) | 27 L, JSON from 31 | - |
 //! | [`QueryRealisation`](operation::QueryRealisation) | 27 L, empty replies | - |
 //! | [`AddToStore`](operation::AddToStore) | all L, archive inline; framed from 25 | all L*s*, inline |
 //! | [`AddTextToStore`](operation::AddTextToStore) | all L | all L*s* |
-//! | [`AddToStoreNar`](operation::AddToStoreNar) | all L*s*: inline, asked for from 21, framed from 23 | - |
+//! | [`AddToStoreNar`](operation::AddToStoreNar) | all L*s* (asked for): inline, asked for from 21, framed from 23 | - |
 //! | [`AddMultipleToStore`](operation::AddMultipleToStore) | 32 L*s* | - |
 //! | [`NarFromPath`](operation::NarFromPath) | all L*s* | - |
 //! | [`AddSignatures`](operation::AddSignatures) | all L | - |
 //! | [`ExportPath`](operation::ExportPath), [`ImportPaths`](operation::ImportPaths) | all L; 2.34.8 has dropped the first, and was not asked for the second | all L*s*: signed by each daemon, taken in by each; unsigned and changed ones refused |
 //! | [`BuildPaths`](operation::BuildPaths) | all L, `!*` from 30; only paths that cannot be had | all L*s*, building and failing |
-//! | [`BuildPathsWithResults`](operation::BuildPathsWithResults) | 34 L, only paths that cannot be had | - |
+//! | [`BuildPathsWithResults`](operation::BuildPathsWithResults) | 34 L*s*, only paths that cannot be had | - |
 //! | [`BuildDerivation`](operation::BuildDerivation) | all L*s*; outputs from 28, times 29, CPU 37 | - |
 //! | [`EnsurePath`](operation::EnsurePath), [`FindRoots`](operation::FindRoots), [`SyncWithGC`](operation::SyncWithGC) | all L | all L |
-//! | [`AddTempRoot`](operation::AddTempRoot) | all L*s* | all L*s* |
+//! | [`AddTempRoot`](operation::AddTempRoot) | all L | all L*s* |
 //! | [`AddIndirectRoot`](operation::AddIndirectRoot), [`OptimiseStore`](operation::OptimiseStore), [`VerifyStore`](operation::VerifyStore), [`CollectGarbage`](operation::CollectGarbage) | all L | all L*s*; 1.2.0 cannot collect in a bare root |
 //! | [`AddBuildLog`](operation::AddBuildLog) | 33 L | - |
 //! | [`AddPermRoot`](operation::AddPermRoot) | 36 L | - |

@@ -1,9 +1,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput};
-use nix_daemon::nix::wire::read_pathinfo;
 use store_path::{HashAlgorithm, StoreDir};
-use tokio::runtime::Runtime;
 use worker_protocol::client::{Options, Progress, Session};
 use worker_protocol::operation::{Operation, QueryPathInfo};
 use worker_protocol::wire::{Decoder, Encoder};
@@ -12,8 +10,8 @@ use worker_protocol::{Context, NarHash, PathInfo, Value, Version};
 use crate::LAST;
 use crate::daemon::path;
 
-/// 20,000 path infos: as values, as replies of a session that reads 64 KiB at a time, and by the peer.
-pub(crate) fn bench(criterion: &mut Criterion, runtime: &Runtime) {
+/// 20,000 path infos: as values, and as replies of a session that reads 64 KiB at a time.
+pub(crate) fn bench(criterion: &mut Criterion) {
     const COUNT: u32 = 20_000;
     let context = Context {
         store_dir: StoreDir::NIX,
@@ -46,18 +44,6 @@ pub(crate) fn bench(criterion: &mut Criterion, runtime: &Runtime) {
             |(session, tickets)| read_replies(session, tickets, &replies),
             BatchSize::LargeInput,
         );
-    });
-    group.bench_function("nix-daemon", |bencher| {
-        let version = context.version.to_word().into();
-        bencher.iter(|| {
-            runtime.block_on(async {
-                let mut bytes = &values[..];
-                for _ in 0..COUNT {
-                    let info = read_pathinfo(&mut bytes, version).await;
-                    black_box(info.expect("it was just encoded"));
-                }
-            });
-        });
     });
     group.bench_function("ceiling: copy", |bencher| bencher.iter(|| values.clone()));
     group.finish();

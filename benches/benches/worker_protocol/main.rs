@@ -1,5 +1,6 @@
 //! The worker protocol: decoding, pipelining, uploads and archives, with a real nix-daemon where one is
-//! measured, beside the `nix-daemon` crate and beside plain copies of the same bytes.
+//! measured, beside one request at a time and beside plain copies of the same bytes. The crates that could stand beside
+//! it are under licences that we do not take in (EUPL, GPL).
 //!
 //! `cargo bench -p benches --bench worker_protocol -- FILTER` runs a part in less than a minute: `decode`,
 //! `valid`, `add` or `nar`. All but `decode` start this machine's nix-daemon, over stores in temporary
@@ -33,7 +34,7 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
-    decode::bench(&mut criterion, &runtime);
+    decode::bench(&mut criterion);
     match Daemon::is_here() {
         Ok(()) => {
             valid::bench(&mut criterion, &runtime);

@@ -1,8 +1,6 @@
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use nix_daemon::nix::DaemonStore;
-use nix_daemon::{Progress as _, Store as _};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use worker_protocol::client::{Client, Options};
@@ -26,25 +24,6 @@ pub(crate) fn bench(criterion: &mut Criterion, runtime: &Runtime) {
         let (mut client, _process) = runtime.block_on(daemon.connect());
         bencher.iter(|| runtime.block_on(ask_one_by_one(&mut client, COUNT)));
     });
-    let (reader, writer, _process) = runtime.block_on(async { daemon.start() });
-    let stream = tokio::io::join(reader, writer);
-    match runtime.block_on(DaemonStore::builder().init(stream)) {
-        Ok(mut store) => {
-            group.bench_function("one by one, nix-daemon", |bencher| {
-                let dir = &daemon.store_dir;
-                bencher.iter(|| {
-                    runtime.block_on(async {
-                        for number in 0..COUNT {
-                            let path = dir.print(&path(number));
-                            let valid = store.is_valid_path(path).result().await;
-                            assert!(!valid.expect("it answers"));
-                        }
-                    });
-                });
-            });
-        }
-        Err(error) => eprintln!("LEFT OUT: the nix-daemon crate: {error}"),
-    }
     for (name, count, at_once) in [
         ("at once, 2 ms away", COUNT, true),
         ("one by one, 2 ms away", COUNT / 50, false),

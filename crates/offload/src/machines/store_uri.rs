@@ -124,6 +124,8 @@ impl StoreUri {
     /// # use offload::machines::{Scheme, StoreUri};
     /// let uri = StoreUri::from_parts(Scheme::Ssh, Some("c@d"), "::1", Some(2222))?;
     /// assert_eq!(uri.as_str(), "ssh://c%40d@[::1]:2222");
+    /// let uri = StoreUri::from_parts(Scheme::Ssh, None, "fe80::1%eth0", None)?;
+    /// assert_eq!((uri.as_str(), uri.host()), ("ssh://[fe80::1%25eth0]", "fe80::1%eth0"));
     /// # Ok::<(), offload::machines::StoreUriError>(())
     /// ```
     ///
@@ -137,9 +139,11 @@ impl StoreUri {
     ) -> Result<Self, StoreUriError> {
         check_host(host, host)?;
         let user = user.map_or_else(String::new, |user| format!("{}@", encode(user)));
+        // The zone of an address, which `parse` reads so.
+        let host = host.replacen('%', "%25", 1);
         let host = match host.contains(':') {
             true => format!("[{host}]"),
-            false => host.to_owned(),
+            false => host,
         };
         let port = port.map_or_else(String::new, |port| format!(":{port}"));
         Self::parse(&format!("{}://{user}{host}{port}", scheme.as_str()))

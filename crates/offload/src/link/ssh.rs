@@ -1,8 +1,9 @@
 //! An SSH connection to a machine, by russh.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use russh::client::{self, DisconnectReason, Handle};
@@ -17,9 +18,14 @@ use super::keys::KeyFiles;
 use super::transport::{CommandStream, Complaint, Tether, Tethered, Transport, connect_tcp};
 use super::{ByteStream, LinkError, Route, SshTarget, Step, Timeouts};
 
-/// Receive window per channel. At 50 ms round-trip time 2 MiB (russh's default) carries 19 MiB/s
-/// and 64 MiB 459 MiB/s; memory is bounded by the channel's buffer of 100 packets, not by this.
-const WINDOW: u32 = 64 << 20;
+/// The least and the most that a host may send on a channel before it hears of our having read it.
+/// Our memory is bounded by the channel's buffer of 100 packets, not by this; but sshd 9.2 reads up
+/// to 16 MiB of it ahead into a buffer that it moves about: 1 GiB over a link without delay took 8.7 s
+/// with a window of 64 MiB, 7.0 s with 16, 4.4 s with 2 or 4. Over 50 ms, 2 MiB carry 19 MiB/s and
+/// 64 MiB 459.
+const WINDOW: RangeInclusive<u32> = 2 << 20..=64 << 20;
+/// What a link is assumed to carry, in bytes/s: a window has room for what it carries in a round trip.
+const BANDWIDTH: f64 = 1.25e9;
 /// How long a host is given to read our goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Host keys that are believed, in order of preference: OpenSSH's, SHA-1 not among them.
@@ -72,7 +78,7 @@ impl SshLink {
         let record = target.host_keys.record(&target.host, target.port)?;
         let timeouts = target.timeouts;
         let reached = reach(target).await?;
-        let config = Arc::new(config(&record, target));
+        let config = Arc::new(config(&record, target, window(reached.round_trip)));
         let ending = Ending::default();
         let judge = Judge {
             record,
@@ -200,6 +206,8 @@ impl SshLink {
 /// What a link is made over.
 struct Reached {
     transport: Box<dyn Transport>,
+    /// How long the host took to answer, if that is known.
+    round_trip: Option<Duration>,
     through: Option<Box<SshLink>>,
     complaint: Option<Complaint>,
 }
@@ -210,9 +218,11 @@ async fn reach(target: &SshTarget) -> Result<Reached, LinkError> {
         Route::Direct => {
             let (host, port) = (target.host.as_str(), target.port);
             let connecting = connect_tcp(host, port, &target.addresses, timeouts.silence());
-            let stream = within(timeouts.connect, Step::Connect, connecting).await??;
+            let connected = within(timeouts.connect, Step::Connect, connecting).await?;
+            let (stream, round_trip) = connected?;
             Ok(Reached {
                 transport: Box::new(stream),
+                round_trip: Some(round_trip),
                 through: None,
                 complaint: None,
             })
@@ -223,9 +233,11 @@ async fn reach(target: &SshTarget) -> Result<Reached, LinkError> {
                 error: Box::new(error),
             };
             let link = Box::pin(SshLink::connect(jump)).await.map_err(in_trouble)?;
+            let begin = Instant::now();
             let channel = link.onward(target).await.map_err(in_trouble)?;
             Ok(Reached {
                 transport: Box::new(channel.into_stream()),
+                round_trip: Some(begin.elapsed()),
                 through: Some(Box::new(link)),
                 complaint: None,
             })
@@ -238,6 +250,7 @@ async fn reach(target: &SshTarget) -> Result<Reached, LinkError> {
             })?;
             Ok(Reached {
                 transport: Box::new(stream),
+                round_trip: None,
                 through: None,
                 complaint: Some(complaint),
             })
@@ -277,10 +290,20 @@ async fn within<T>(
         .map_err(|_| LinkError::TimedOut { step, limit })
 }
 
-fn config(record: &Record, target: &SshTarget) -> client::Config {
+/// The window for a host that is so far away; the largest where nobody knows.
+fn window(round_trip: Option<Duration>) -> u32 {
+    let (least, most) = WINDOW.into_inner();
+    match round_trip {
+        // The conversion saturates.
+        Some(round_trip) => ((round_trip.as_secs_f64() * BANDWIDTH) as u32).clamp(least, most),
+        None => most,
+    }
+}
+
+fn config(record: &Record, target: &SshTarget, window_size: u32) -> client::Config {
     let timeouts = &target.timeouts;
     client::Config {
-        window_size: WINDOW,
+        window_size,
         nodelay: true,
         keepalive_interval: Some(timeouts.keep_alive),
         keepalive_max: timeouts.keep_alive_misses as usize,
@@ -350,5 +373,20 @@ impl client::Handler for Judge {
             DisconnectReason::Error(error) => format!("the connection broke: {error}"),
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_farther_the_host_the_larger_the_window() {
+        let after = |millis| window(Some(Duration::from_millis(millis)));
+        assert_eq!(after(0), 2 << 20);
+        assert_eq!(after(10), 12_500_000);
+        assert_eq!(after(50), 62_500_000);
+        assert_eq!(after(86_400_000), 64 << 20);
+        assert_eq!(window(None), 64 << 20);
     }
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
@@ -91,14 +91,14 @@ impl AsyncWrite for Tethered {
     }
 }
 
-/// Connects to the first of the host's addresses that answers. `silence`: how long data may wait
-/// for its acknowledgement before the connection is given up.
+/// Connects to the first of the host's addresses that answers, and says how long its answer took.
+/// `silence`: how long data may wait for its acknowledgement before the connection is given up.
 pub(super) async fn connect_tcp(
     host: &str,
     port: u16,
     rules: &AddressRules,
     silence: Duration,
-) -> Result<PromptAck, LinkError> {
+) -> Result<(PromptAck, Duration), LinkError> {
     let failed = |reason: String| LinkError::Connect {
         address: format!("{host} port {port}"),
         reason,
@@ -127,15 +127,18 @@ pub(super) async fn connect_tcp(
         let start = HEAD_START * u32::try_from(index).unwrap_or(u32::MAX);
         attempts.spawn(async move {
             tokio::time::sleep(start).await;
-            connect_from(source, address).await
+            let begin = Instant::now();
+            let stream = connect_from(source, address).await?;
+            Ok((stream, begin.elapsed()))
         });
     }
     let mut reason = "the host has no such address".to_owned();
     while let Some(attempt) = attempts.join_next().await {
-        match attempt.unwrap_or_else(|error| Err(error.into())) {
-            Ok(stream) => {
+        match attempt.unwrap_or_else(|error| Err(io::Error::from(error))) {
+            Ok((stream, round_trip)) => {
                 let stream = PromptAck::new(stream, silence);
-                return stream.map_err(|error| failed(error.to_string()));
+                let stream = stream.map_err(|error| failed(error.to_string()))?;
+                return Ok((stream, round_trip));
             }
             Err(error) => reason = error.to_string(),
         }

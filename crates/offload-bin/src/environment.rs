@@ -79,7 +79,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Reads `connect=5,key-exchange=5,authentication=5,channel=5,keep-alive=2.5`, each in seconds;
+/// Reads `connect=5,key-exchange=5,authentication=5,channel=5,greeting=5,keep-alive=2.5`, each in seconds;
 /// what is not named keeps its default.
 fn bounds(text: &str) -> Result<Timeouts, String> {
     let mut timeouts = Timeouts::default();
@@ -90,6 +90,7 @@ fn bounds(text: &str) -> Result<Timeouts, String> {
             "key-exchange" => &mut timeouts.key_exchange,
             "authentication" => &mut timeouts.authentication,
             "channel" => &mut timeouts.channel,
+            "greeting" => &mut timeouts.greeting,
             "keep-alive" => &mut timeouts.keep_alive,
             _ => return Err(format!("no bound is called {name:?}")),
         };

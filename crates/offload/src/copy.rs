@@ -13,7 +13,7 @@ use worker_protocol::operation::{AddMultipleToStore, AddToStoreNar};
 use worker_protocol::{Error, ValidPathInfo, Version, serve};
 
 use crate::failure::{Failure, RemoteFailure};
-use crate::local::NixStore;
+use crate::local::{LocalError, NixStore};
 use crate::log::{Copying, Log};
 use crate::remote::{
     ArchiveClaim, Conversation, Reader, Remote, Serve, Worker, Writer, reply, unless_silent,
@@ -227,12 +227,17 @@ async fn send_archive(
     log.daemon.start_path(copying, &name, path.info.nar_size);
     let mut dump = Dump::new(store.real_path(&path.path))?;
     let mut buffer = vec![0; CHUNK];
+    let mut left = path.info.nar_size;
     loop {
         let length = dump.fill(&mut buffer)?;
-        if length == 0 {
+        if length == 0 && left == 0 {
             log.daemon.stop_path(copying);
             return Ok(());
         }
+        left = match left.checked_sub(length as u64) {
+            Some(rest) if length > 0 => rest,
+            _ => return Err(LocalError::Corrupt(name).into()),
+        };
         let written = upload.write(&buffer[..length], log).await;
         written.map_err(|error| error.during(SENDING))?;
         log.daemon.progress(copying, length as u64);

@@ -18,6 +18,10 @@ pub(crate) struct GivenUp {
     pub(crate) no_other: Option<String>,
 }
 
+/// How many machines have to say of a build that it has failed, where a machine may be to blame:
+/// nix calls every failure of a fixed-output build transient, as a server may have been down.
+const MAX_VERDICTS: u32 = 2;
+
 /// Does `work` on the leased machine, and on others when that one gets into trouble: whoever asked
 /// for the build counts every failure as the build's. Waits for a slot if it has to.
 pub(crate) async fn with_failover<T>(
@@ -29,6 +33,7 @@ pub(crate) async fn with_failover<T>(
     log: &mut Log,
     mut work: impl AsyncFnMut(&mut Remote, &mut Log) -> Result<T, Failure>,
 ) -> Result<(Box<Lease>, T), GivenUp> {
+    let mut verdicts = 0;
     loop {
         let failure = match work(&mut lease.remote, log).await {
             Ok(done) => return Ok((lease, done)),
@@ -37,7 +42,8 @@ pub(crate) async fn with_failover<T>(
         let uri = lease.machine.uri.to_string();
         let consequence = failure.consequence();
         fleet.give_up(*lease).await;
-        if consequence != Consequence::TryAnother {
+        verdicts += u32::from(failure.is_of_the_build());
+        if consequence != Consequence::TryAnother || verdicts == MAX_VERDICTS {
             return Err(GivenUp {
                 uri,
                 failure,
@@ -69,7 +75,16 @@ async fn another(
         inputs: job.inputs.clone(),
         use_substitutes: job.options.use_substitutes,
     };
-    match fleet.lease(demand, foresee, Patience::Waits, log).await {
+    let leasing = fleet.lease(demand, foresee, Patience::Waits, log);
+    let leased = match job.options.time {
+        // A build that may not take longer has no use for a longer wait.
+        Some(bound) => match tokio::time::timeout(bound, leasing).await {
+            Ok(leased) => leased,
+            Err(_) => return Err(format!("none was free within {} s", bound.as_secs())),
+        },
+        None => leasing.await,
+    };
+    match leased {
         Ok(Answer::Leased(lease)) => {
             let message = format!("offload: trying {} instead", lease.machine.uri);
             log.daemon.message(Level::Warning, &message);

@@ -108,6 +108,9 @@ pub enum RemoteFailure {
     /// The daemon is there, and says anything but what it was asked.
     #[error("more than {} MiB of messages, and no answer", .0 >> 20)]
     Talkative(u64),
+    /// The daemon is there, and does not greet back.
+    #[error("no greeting within {} s (bound greeting)", .0.as_secs_f32())]
+    Unwelcoming(std::time::Duration),
     /// The daemon is there, and silent.
     #[error("no answer within {} s", .0.as_secs())]
     Silent(std::time::Duration),
@@ -157,17 +160,31 @@ impl Failure {
             | Failure::MissingOutput(_) => Consequence::TryAnother,
             Failure::Build { status, .. } => match status {
                 BuildStatus::PermanentFailure
-                | BuildStatus::InputRejected
                 | BuildStatus::OutputRejected
                 | BuildStatus::CachedFailure
                 | BuildStatus::LogLimitExceeded
                 | BuildStatus::NotDeterministic
                 | BuildStatus::HashMismatch => Consequence::Permanent,
                 BuildStatus::TimedOut => Consequence::TimedOut,
+                // Among them `InputRejected`, which 2.34.8 says for a system or a feature that the
+                // machine itself does not have.
                 _ => Consequence::TryAnother,
             },
             Failure::TimedOut { .. } => Consequence::TimedOut,
             Failure::Local(_) | Failure::Dump(_) | Failure::Job(_) => Consequence::GiveUp,
+        }
+    }
+}
+
+impl Failure {
+    /// Whether the build itself ran and failed, so far as its machine can tell.
+    pub(crate) fn is_of_the_build(&self) -> bool {
+        match self {
+            Failure::Build { status, .. } => matches!(
+                status,
+                BuildStatus::TransientFailure | BuildStatus::MiscFailure
+            ),
+            _ => false,
         }
     }
 }

@@ -200,7 +200,7 @@ impl Fleet {
         loop {
             let choice = match patience {
                 Patience::None => self.choose(demand, asked).await?,
-                Patience::Waits => self.choose_in_turn(demand, asked).await?,
+                Patience::Waits => self.choose_in_turn(demand, log).await?,
             };
             let (index, slot, reason) = match choice {
                 Ok(chosen) => chosen,
@@ -295,17 +295,26 @@ impl Fleet {
     async fn choose_in_turn(
         &mut self,
         demand: &Demand,
-        asked: Instant,
+        log: &mut Log,
     ) -> Result<Result<(usize, Slot, String), Answer>, SlotError> {
         let idle = vec![State::Used(0); self.machines.len()];
         let possible = schedule::rank(&self.machines, &idle, demand).candidates;
+        let mut told = false;
         let turn = self
             .queues
-            .join(possible.iter().map(|&index| &self.machines[index]))?;
+            .join(possible.iter().map(|&index| &self.machines[index]))
+            .await?;
         turn.wait_for_turn().await?;
         loop {
-            match self.choose(demand, asked).await? {
-                Err(Answer::Busy(_)) => tokio::time::sleep(SLOT_PAUSE).await,
+            // It may be long until a slot is free: what was found out of machines is over by then.
+            match self.choose(demand, Instant::now()).await? {
+                Err(Answer::Busy(refusals)) => {
+                    if !std::mem::replace(&mut told, true) {
+                        let message = format!("offload: waiting for a machine: {refusals}");
+                        log.daemon.message(Level::Talkative, &message);
+                    }
+                    tokio::time::sleep(SLOT_PAUSE).await;
+                }
                 choice => return Ok(choice),
             }
         }
@@ -355,9 +364,14 @@ impl Fleet {
         let lock = self.slots.lock_choice().await?;
         let mut free: Vec<Option<Slot>> = self.machines.iter().map(|_| None).collect();
         for &index in &possible.candidates {
-            let occupancy = self.slots.occupancy(&self.machines[index], &lock)?;
-            states[index] = State::Used(occupancy.used);
-            free[index] = occupancy.free;
+            match self.slots.occupancy(&self.machines[index], &lock) {
+                Ok(occupancy) => {
+                    states[index] = State::Used(occupancy.used);
+                    free[index] = occupancy.free;
+                }
+                // A name that is too long for a file: the others may do.
+                Err(error) => states[index] = State::Failed(error.to_string()),
+            }
         }
         let ranking = schedule::rank(&self.machines, &states, demand);
         let best = ranking.candidates.first();

@@ -21,6 +21,9 @@ use crate::remote::{Condition, Way};
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 /// The longest time for which a machine is left alone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// How long a way that is not the first one is tried first, in seconds. A daemon's socket that was
+/// not there yet when its host came up is there later on.
+const DETOUR_FOR: u64 = 3600;
 /// Largest file that is read, in bytes; ours have some hundred.
 const MAX_FILE: u64 = 64 << 10;
 
@@ -33,6 +36,8 @@ pub struct Knowledge {
     /// The way to its store daemon that worked last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub way: Option<Way>,
+    /// When that way was first taken, in seconds since 1970.
+    pub way_since: u64,
     /// The protocol version that was agreed on there: the minor number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<u8>,
@@ -134,21 +139,33 @@ impl Health {
     /// What is known of `machine`, by any process that shares the directory.
     pub fn of(&mut self, machine: &Machine) -> Knowledge {
         let uri = machine.uri.as_str();
-        let known = read(&self.path(uri)).unwrap_or_default();
+        let mut known = read(&self.path(uri)).unwrap_or_default();
+        let is_fresh =
+            (known.way_since..known.way_since.saturating_add(DETOUR_FOR)).contains(&now());
+        if known.way.is_some_and(Way::is_detour) && !is_fresh {
+            (known.way, known.protocol) = (None, None);
+        }
         self.known.insert(uri.to_owned(), known.clone());
         known
     }
 
     /// `machine` was reached by `way`, where `protocol` is spoken.
     pub fn reached(&mut self, machine: &Machine, way: Way, protocol: Option<u8>) {
-        let known = self.known.get(machine.uri.as_str());
+        let known = self
+            .known
+            .get(machine.uri.as_str())
+            .cloned()
+            .unwrap_or_default();
         let reached = Knowledge {
             machine: machine.uri.as_str().to_owned(),
+            way_since: match known.way == Some(way) {
+                true => known.way_since,
+                false => now(),
+            },
             way: Some(way),
             protocol,
             outage: None,
-            told: known.map_or_else(Vec::new, |known| known.told.clone()),
-            condition: known.and_then(|known| known.condition.clone()),
+            ..known
         };
         self.learn(machine, reached);
     }
@@ -176,10 +193,16 @@ impl Health {
     /// `machine` could not be reached.
     pub fn failed(&mut self, machine: &Machine, reason: &str) {
         let known = self.of(machine);
-        let failures = known.outage.map_or(0, |outage| outage.failures);
+        let now = now();
+        let failures = match &known.outage {
+            // Many hooks may find out the same at the same time.
+            Some(outage) if outage.lasts(now) => outage.failures,
+            Some(outage) => outage.failures.saturating_add(1),
+            None => 1,
+        };
         let outage = Some(Outage {
-            failures: failures.saturating_add(1),
-            last: now(),
+            failures,
+            last: now,
             reason: reason.to_owned(),
         });
         let machine_uri = machine.uri.as_str().to_owned();
@@ -272,9 +295,29 @@ mod tests {
         other.failed(&a, "no answer");
         assert_eq!(health.of(&a).way, Some(Way::Socket));
         other.failed(&a, "no answer");
+        assert_eq!(health.of(&a).outage.unwrap().failures, 1, "the same blip");
+        let mut known = health.of(&a);
+        known.outage.as_mut().unwrap().last -= 61;
+        health.learn(&a, known);
+        other.failed(&a, "no answer");
         assert_eq!(health.of(&a).outage.unwrap().failures, 2);
         health.reached(&a, Way::Command, None);
         assert_eq!(other.of(&a).outage, None);
+    }
+
+    #[test]
+    fn a_detour_is_not_taken_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let a = machine("ssh-ng://a");
+        let mut health = Health::open(folder.path());
+        for (way, later) in [(Way::Serve, None), (Way::Socket, Some(Way::Socket))] {
+            health.reached(&a, way, Some(34));
+            let mut known = health.of(&a);
+            assert_eq!(known.way, Some(way));
+            known.way_since -= DETOUR_FOR;
+            health.learn(&a, known);
+            assert_eq!(health.of(&a).way, later);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! the locks of all that were there before. A lock is released when its holder ends, however it
 //! ends, so that nobody waits for the dead.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use store_path::HashAlgorithm;
 
 use crate::machines::Machine;
-use crate::slots::SlotError;
+use crate::slots::{SlotError, lock_in_time, open_lock};
 
 /// Pause between two looks at whoever is next before us.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -42,8 +42,8 @@ impl QueueDirectory {
     /// Joins the queue of those who wait for any of `machines`.
     ///
     /// # Errors
-    /// When the files cannot be made or locked.
-    pub fn join<'a>(
+    /// When the files cannot be made, or not be locked within half a minute.
+    pub async fn join<'a>(
         &self,
         machines: impl Iterator<Item = &'a Machine>,
     ) -> Result<Ticket, SlotError> {
@@ -59,12 +59,12 @@ impl QueueDirectory {
         std::fs::create_dir_all(&directory).map_err(failed(&directory))?;
         let last = directory.join("last");
         // Whoever holds this lock only writes two small files.
-        let mut counter = open(&last).map_err(failed(&last))?;
-        counter.lock().map_err(failed(&last))?;
+        let mut counter = open_lock(&last)?;
+        lock_in_time(&counter, &last).await?;
         let number = draw(&mut counter).map_err(failed(&last))?;
         let path = ticket_path(&directory, number);
-        let file = open(&path).map_err(failed(&path))?;
-        file.lock().map_err(failed(&path))?;
+        let file = open_lock(&path)?;
+        lock_in_time(&file, &path).await?;
         Ok(Ticket {
             directory,
             number,
@@ -117,12 +117,6 @@ fn ticket_path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("{number:020}"))
 }
 
-fn open(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    options.open(path)
-}
-
 /// The next number. What is no number counts as 0: the queue begins anew.
 fn draw(counter: &mut File) -> std::io::Result<u64> {
     let mut text = String::new();
@@ -169,8 +163,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let queues = QueueDirectory::new(folder.path());
         let machines = read_builders("ssh-ng://a; ssh-ng://b", "x").machines;
-        let join = || queues.join(machines.iter()).unwrap();
-        let [first, second, third, fourth] = [join(), join(), join(), join()];
+        let join = async || queues.join(machines.iter()).await.unwrap();
+        let [first, second, third, fourth] =
+            [join().await, join().await, join().await, join().await];
         let served = RefCell::new(Vec::new());
         let serve = async |name: u8, ticket: Ticket| {
             ticket.wait_for_turn().await.unwrap();
@@ -191,14 +186,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let queues = QueueDirectory::new(folder.path());
         let machines = read_builders("ssh-ng://a; ssh-ng://b", "x").machines;
-        let before = queues.join(machines.iter()).unwrap();
+        let before = queues.join(machines.iter()).await.unwrap();
         let path = ticket_path(&before.directory, before.number);
         drop(before);
         // As a process leaves it that was killed.
         std::fs::write(path, "").unwrap();
-        let ticket = queues.join(machines.iter()).unwrap();
+        let ticket = queues.join(machines.iter()).await.unwrap();
         ticket.wait_for_turn().await.unwrap();
-        let other = queues.join(machines[..1].iter()).unwrap();
+        let other = queues.join(machines[..1].iter()).await.unwrap();
         other.wait_for_turn().await.unwrap();
     }
 }

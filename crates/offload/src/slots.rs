@@ -9,6 +9,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,13 +19,13 @@ use tokio::time::Instant;
 
 use crate::machines::Machine;
 
-/// How long the choice lock is waited for. It is held for the length of a choice only, by stock
-/// too, so that a longer wait means that its holder hangs.
-const CHOICE_WAIT: Duration = Duration::from_secs(30);
+/// How long a lock is waited for that is held for the length of a choice only, by stock too, so that
+/// a longer wait means that its holder hangs.
+const LOCK_WAIT: Duration = Duration::from_secs(30);
 /// The port of SSH.
 const SSH_PORT: u16 = 22;
-/// Pause between two tries for the choice lock.
-const CHOICE_PAUSE: Duration = Duration::from_millis(5);
+/// Pause between two tries for such a lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// The directory of slot locks.
 #[derive(Debug, Clone)]
@@ -103,9 +104,9 @@ pub enum SlotError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// Another hook has held the choice lock for too long.
-    #[error("failed to lock {} within {} s: another build hook holds it", .0.display(), CHOICE_WAIT.as_secs())]
-    ChoiceHeld(PathBuf),
+    /// Another hook has held a lock for too long that is held for a moment only.
+    #[error("failed to lock {} within {} s: another build hook holds it", .0.display(), LOCK_WAIT.as_secs())]
+    Held(PathBuf),
 }
 
 impl SlotDirectory {
@@ -171,13 +172,7 @@ impl SlotDirectory {
     pub async fn lock_choice(&self) -> Result<ChoiceLock, SlotError> {
         let path = self.path.join("main-lock");
         let file = open_lock(&path)?;
-        let deadline = Instant::now() + CHOICE_WAIT;
-        while !try_lock(&file, &path, Manner::Nix)? {
-            if Instant::now() >= deadline {
-                return Err(SlotError::ChoiceHeld(path));
-            }
-            tokio::time::sleep(CHOICE_PAUSE).await;
-        }
+        lock_in_time(&file, &path).await?;
         Ok(ChoiceLock { _file: file })
     }
 
@@ -235,17 +230,32 @@ fn slot_name(uri: &str, index: u32) -> String {
     format!("{}-{index}", uri.replace('/', "_"))
 }
 
-fn open_lock(path: &Path) -> Result<File, SlotError> {
+/// Opens a lock file for us alone, as stock does: whoever can read a file can lock it, and so keep
+/// all builds from the machines.
+pub(crate) fn open_lock(path: &Path) -> Result<File, SlotError> {
     File::options()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(0o600)
         .open(path)
         .map_err(|source| SlotError::Io {
             path: path.to_owned(),
             source,
         })
+}
+
+/// Waits for a lock that is held for a moment only.
+pub(crate) async fn lock_in_time(file: &File, path: &Path) -> Result<(), SlotError> {
+    let deadline = Instant::now() + LOCK_WAIT;
+    while !try_lock(file, path, Manner::Nix)? {
+        if Instant::now() >= deadline {
+            return Err(SlotError::Held(path.to_owned()));
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    Ok(())
 }
 
 fn try_lock(file: &File, path: &Path, manner: Manner) -> Result<bool, SlotError> {
@@ -353,12 +363,22 @@ mod tests {
             .any(|line| line.contains("POSIX") && line.contains(&ours))
     }
 
+    #[tokio::test]
+    async fn nobody_else_can_lock_what_is_locked() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let slots = SlotDirectory::open(folder.path()).unwrap();
+        let _held = slots.lock_choice().await.unwrap();
+        let mode = folder.path().join("main-lock").metadata().unwrap();
+        assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_choice_lock_that_is_never_released_is_not_waited_for_without_end() {
         let folder = tempfile::tempdir().unwrap();
         let slots = SlotDirectory::open(folder.path()).unwrap();
         let _held = slots.lock_choice().await.unwrap();
         let error = slots.lock_choice().await.unwrap_err();
-        assert!(matches!(error, SlotError::ChoiceHeld(_)), "{error}");
+        assert!(matches!(error, SlotError::Held(_)), "{error}");
     }
 }

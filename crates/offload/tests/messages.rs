@@ -135,6 +135,7 @@ fn the_coordinators_own_trouble() {
             known: "10",
             found: "11".to_owned(),
         }),
+        LocalError::Corrupt("/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x".to_owned()),
         LocalError::Database(DatabaseError::Row {
             path: PathBuf::from("/nix/var/nix/db/db.sqlite"),
             store_path: "/nix/store/x".to_owned(),
@@ -160,7 +161,7 @@ fn the_coordinators_own_trouble() {
             path: PathBuf::from("/nix/var/nix/current-load/main-lock"),
             source: refused(),
         },
-        SlotError::ChoiceHeld(PathBuf::from("/nix/var/nix/current-load/main-lock")),
+        SlotError::Held(PathBuf::from("/nix/var/nix/current-load/main-lock")),
     ];
     let mut texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
     texts.extend(slots.iter().map(ToString::to_string));

@@ -14,11 +14,13 @@ use crate::log::{Level, Log};
 use crate::remote::{Question, Remote};
 
 /// Sends the `.drv` file with its closure, those of the `missing` inputs that may be sent, and
-/// builds. What may not be sent, the machine substitutes or builds itself.
+/// builds. What may not be sent, the machine substitutes or builds itself. `with_signed`: whether
+/// what is signed may be; whether the machine trusts the key is seen only then.
 pub(super) async fn make(
     remote: &mut Remote,
     order: &Order<'_>,
     missing: &BTreeSet<StorePath>,
+    with_signed: bool,
     log: &mut Log,
 ) -> Result<Made, Failure> {
     let &Order { store, job, .. } = order;
@@ -29,7 +31,7 @@ pub(super) async fn make(
     let mut needed = remote.missing(&question, log).await?;
     let mut refused = 0;
     for path in missing {
-        match is_welcome(store, path)? {
+        match is_welcome(store, path, with_signed)? {
             true => drop(needed.insert(path.clone())),
             false => refused += 1,
         }
@@ -37,7 +39,8 @@ pub(super) async fn make(
     if refused > 0 {
         let message = format!(
             "offload: {} does not trust user {}: it has to substitute or build {refused} inputs \
-             itself, which have no signature (list the user in its trusted-users, or sign them)",
+             itself, which have no signature that it believes (list the user in its trusted-users, \
+             or sign them)",
             remote.uri(),
             remote.user(),
         );
@@ -45,10 +48,16 @@ pub(super) async fn make(
     }
     let sent = copy::send(remote, store, &needed, log).await?;
     let claim = remote.queue_build_of_path(&job.path, &job.wanted).await?;
-    let requests = outputs::request(remote, order, None).await?;
+    let mut requests = outputs::Requests::default();
+    if !job.is_floating() {
+        requests = outputs::request(remote, order, None).await?;
+    }
     copy::confirm(remote, sent, log).await?;
     let result = remote.built(claim, job.options, log).await?;
     judge(&result)?;
+    if job.is_floating() {
+        requests = outputs::request(remote, order, Some(&result)).await?;
+    }
     Ok(Made {
         result,
         requests,
@@ -58,7 +67,7 @@ pub(super) async fn make(
 
 /// Whether a daemon may take `path` from anyone: only the machine knows which signatures count, so
 /// any will do here.
-fn is_welcome(store: &NixStore, path: &StorePath) -> Result<bool, Failure> {
+fn is_welcome(store: &NixStore, path: &StorePath, with_signed: bool) -> Result<bool, Failure> {
     let info = store.path_info(path)?;
-    Ok(info.content_address.is_some() || !info.signatures.is_empty())
+    Ok(info.content_address.is_some() || (with_signed && !info.signatures.is_empty()))
 }

@@ -53,7 +53,10 @@ enum Manner {
     /// The derivation is sent with its inputs resolved. Takes a trusted user.
     Derivation,
     /// The `.drv` file is copied with all that it refers to, and built there. Any user may do it.
+    /// Of the inputs those are sent, too, that are content-addressed or signed.
     Path,
+    /// The same, without inputs that are only signed: by keys that the machine does not trust.
+    PathWithoutSigned,
 }
 
 /// Builds `job` on the machine behind `remote`, brings the wanted outputs into `store`, registers
@@ -111,7 +114,7 @@ pub(crate) async fn make(
     let order = Order { store, job, wish };
     let missing = remote.missing(&order.question(), log).await?;
     match attempt(remote, &order, manner, &missing, log).await {
-        Err(failure) => second_attempt(remote, &order, manner, &missing, failure, log).await,
+        Err(failure) => another_attempt(remote, &order, manner, &missing, failure, log).await,
         made => made,
     }
 }
@@ -141,7 +144,8 @@ async fn attempt(
 ) -> Result<Made, Failure> {
     let made = match manner {
         Manner::Derivation => by_derivation(remote, order, missing, log).await,
-        Manner::Path => by_path::make(remote, order, missing, log).await,
+        Manner::Path => by_path::make(remote, order, missing, true, log).await,
+        Manner::PathWithoutSigned => by_path::make(remote, order, missing, false, log).await,
     };
     // Where the serve protocol is spoken the end of the log may still be on its way.
     if matches!(made, Err(Failure::Build { .. })) {
@@ -151,7 +155,7 @@ async fn attempt(
 }
 
 /// Does what may help against `failure`, or returns it.
-async fn second_attempt(
+async fn another_attempt(
     remote: &mut Remote,
     order: &Order<'_>,
     manner: Manner,
@@ -165,22 +169,34 @@ async fn second_attempt(
     if remote.begin_anew(log).await.is_err() {
         return Err(failure);
     }
-    let missing = remote.missing(&order.question(), log).await?;
+    let Ok(missing) = remote.missing(&order.question(), log).await else {
+        return Err(failure);
+    };
     let uri = remote.uri().to_owned();
-    let distrusted = manner == Manner::Derivation && speaks_of_trust(&failure);
-    let manner = match distrusted {
-        true => Manner::Path,
+    let manner = match (manner, speaks_of_trust(&failure)) {
+        (Manner::Derivation, true) => Manner::Path,
+        (Manner::Path, true) => Manner::PathWithoutSigned,
         // Nothing has vanished since: it would fail again.
-        false if missing.is_subset(before) => return Err(failure),
-        false => manner,
+        _ if missing.is_subset(before) => return Err(failure),
+        _ => manner,
     };
     let what = match manner {
         Manner::Derivation => format!("sending {} inputs once more", missing.len()),
         Manner::Path => "building from the .drv file, as users may who are not trusted".to_owned(),
+        Manner::PathWithoutSigned => "leaving out what is only signed".to_owned(),
     };
     let message = format!("offload: {uri}: {failure}; {what}");
     log.daemon.message(Level::Warning, &message);
-    attempt(remote, order, manner, &missing, log).await
+    match attempt(remote, order, manner, &missing, log).await {
+        // The machine did not trust the user, and neither does it trust who has signed.
+        Err(failure) if manner == Manner::Path && speaks_of_trust(&failure) => {
+            Box::pin(another_attempt(
+                remote, order, manner, &missing, failure, log,
+            ))
+            .await
+        }
+        made => made,
+    }
 }
 
 async fn by_derivation(

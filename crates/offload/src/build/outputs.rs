@@ -190,11 +190,14 @@ pub(crate) fn promise(
         }
     }
     check_address(store_dir, job, output, &info)?;
+    // Only what is checked when the content comes.
+    let content_address = expected(output, &info);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let info = PathInfo {
         registration_time: now.map_or(0, |since| since.as_secs()),
         deriver: info.deriver.or_else(|| Some(job.path.clone())),
         ultimate: false,
+        content_address,
         ..info
     };
     let path = output.path.clone();

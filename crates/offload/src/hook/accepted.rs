@@ -40,10 +40,13 @@ pub(super) async fn run(
             ExitCode::Done
         }
         Err(GivenUp {
+            uri,
+            failure,
             no_other: Some(why),
-            ..
         }) => {
-            let message = format!("no other machine builds {derivation}: {why}");
+            let message = format!(
+                "build of {derivation} on {uri} failed: {failure}; no other machine builds it: {why}"
+            );
             log.daemon.message(Level::Error, &message);
             ExitCode::Failed
         }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::accepted::{ExitCode, run};
 use super::nix::{self, Conversation, Event, Inputs, Offer};
 use super::{Settings, SettingsError};
-use crate::fleet::{Answer, Fleet, Lease, Patience, Refusals};
+use crate::fleet::{Answer, Fleet, Lease, Patience};
 use crate::job::{BuildOptions, Job, JobError, parse_derivation, parse_path};
 use crate::link::{Identity, Timeouts};
 use crate::local::{LocalError, LocationError, NixStore, StoreDirectories, StoreLocation};
@@ -110,16 +110,18 @@ async fn converse<R: AsyncRead + Unpin>(
         return Err(ServeError::OutOfTurn);
     };
     let settings = Settings::from(settings);
-    let options = BuildOptions {
-        silence: settings.max_silent_time()?,
-        time: settings.timeout()?,
-        log_size: settings.max_build_log_size()?,
-        keep_failed: settings.keep_failed()?,
-        use_substitutes: settings.builders_use_substitutes()?,
+    let (options, mut fleet, mut store) = match open(&settings, surroundings, log) {
+        Ok(open) => open,
+        // Without a reply the daemon would fail all that its client asks for.
+        Err(error) => {
+            let message = format!("offload: no build is offloaded: {error}");
+            log.daemon.message(Level::Error, &message);
+            if requests.next().await?.is_some() {
+                log.daemon.reply("decline-permanently", None);
+            }
+            return Ok(ExitCode::Done);
+        }
     };
-    let location = StoreLocation::from_setting(settings.store(), &surroundings.directories)?;
-    let mut fleet = open_fleet(&settings, &location, surroundings, log)?;
-    let mut store = NixStore::open(location)?;
     while let Some(event) = requests.next().await? {
         let Event::Offer(offer) = event else {
             return Err(ServeError::OutOfTurn);
@@ -136,7 +138,7 @@ async fn converse<R: AsyncRead + Unpin>(
             path,
             derivation,
         };
-        let answer = answer(&mut fleet, &settings, &build, &store, options, log).await?;
+        let answer = answer(&mut fleet, &settings, &build, &store, options, log).await;
         let Some(lease) = answer else {
             if fleet.is_empty() {
                 return Ok(ExitCode::Done);
@@ -170,6 +172,24 @@ async fn converse<R: AsyncRead + Unpin>(
         .await);
     }
     Ok(ExitCode::Done)
+}
+
+/// All that offers are answered from.
+fn open(
+    settings: &Settings,
+    surroundings: &Surroundings,
+    log: &mut Log,
+) -> Result<(BuildOptions, Fleet, NixStore), ServeError> {
+    let options = BuildOptions {
+        silence: settings.max_silent_time()?,
+        time: settings.timeout()?,
+        log_size: settings.max_build_log_size()?,
+        keep_failed: settings.keep_failed()?,
+        use_substitutes: settings.builders_use_substitutes()?,
+    };
+    let location = StoreLocation::from_setting(settings.store(), &surroundings.directories)?;
+    let fleet = open_fleet(settings, &location, surroundings, log)?;
+    Ok((options, fleet, NixStore::open(location)?))
 }
 
 /// A build that is offered, and what its derivation says.
@@ -222,10 +242,10 @@ async fn answer(
     store: &NixStore,
     options: BuildOptions,
     log: &mut Log,
-) -> Result<Option<Box<Lease>>, ServeError> {
+) -> Option<Box<Lease>> {
     if fleet.is_empty() {
         log.daemon.reply("decline-permanently", None);
-        return Ok(None);
+        return None;
     }
     let offer = &build.offer;
     // What cannot be foreseen is asked for once the daemon has told it.
@@ -235,13 +255,15 @@ async fn answer(
     };
     match fleet
         .lease(&demand(offer), foresee, Patience::None, log)
-        .await?
+        .await
     {
-        Answer::Leased(lease) => return Ok(Some(lease)),
-        Answer::Busy(refusals) => postpone(settings, offer, &refusals, log),
-        Answer::None(refusals) => decline(settings, offer, &refusals.to_string(), log),
+        Ok(Answer::Leased(lease)) => return Some(lease),
+        Ok(Answer::Busy(refusals)) => postpone(settings, offer, &refusals.to_string(), log),
+        Ok(Answer::None(refusals)) => decline(settings, offer, &refusals.to_string(), log),
+        Err(error @ SlotError::Held(_)) => postpone(settings, offer, &error.to_string(), log),
+        Err(error) => decline(settings, offer, &error.to_string(), log),
     }
-    Ok(None)
+    None
 }
 
 fn demand(offer: &Offer) -> Demand {
@@ -256,14 +278,14 @@ fn falls_back(settings: &Settings, offer: &Offer) -> bool {
     offer.am_willing && settings.can_build_locally(&offer.system, &offer.required_features)
 }
 
-fn postpone(settings: &Settings, offer: &Offer, refusals: &Refusals, log: &mut Log) {
+fn postpone(settings: &Settings, offer: &Offer, why: &str, log: &mut Log) {
     let derivation = &offer.derivation;
     if falls_back(settings, offer) {
         let message = format!("offload: all machines are busy, left to this host: {derivation}");
         log.daemon.message(Level::Talkative, &message);
         log.daemon.reply("decline", None);
     } else {
-        let message = format!("offload: waiting for a machine to build {derivation}: {refusals}");
+        let message = format!("offload: waiting for a machine to build {derivation}: {why}");
         log.daemon.message(Level::Talkative, &message);
         log.daemon.reply("postpone", None);
     }

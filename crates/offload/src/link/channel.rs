@@ -8,12 +8,16 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, client};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::ByteStream;
 
 /// How much of a remote program's standard error is kept for messages, in bytes.
 const MAX_STDERR: usize = 4096;
+/// How much of it may wait for whoever listens, in pieces of at most 32 KiB: a channel's reader goes on
+/// while something else is waited for.
+pub(super) const MAX_UNHEARD: usize = 256;
 
 /// Which message is the last of a channel that matters to its reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +49,7 @@ pub(super) fn stream(
     channel: Channel<client::Msg>,
     ends_with: EndsWith,
     way: String,
-    listener: Option<UnboundedSender<Bytes>>,
+    listener: Option<Sender<Bytes>>,
     ending: Ending,
 ) -> ByteStream {
     let (read_half, write_half) = channel.split();
@@ -66,7 +70,7 @@ struct ChannelReader {
     half: ChannelReadHalf,
     rest: Bytes,
     complaint: Vec<u8>,
-    listener: Option<UnboundedSender<Bytes>>,
+    listener: Option<Sender<Bytes>>,
     ends_with: EndsWith,
     ending: Ending,
 }
@@ -94,13 +98,20 @@ impl ChannelReader {
     }
 
     /// Keeps the end of it: that is where the reason for an end stands.
-    fn complain(&mut self, data: Bytes) {
+    fn complain(&mut self, data: Bytes) -> io::Result<()> {
         self.complaint.extend_from_slice(&data);
         let excess = self.complaint.len().saturating_sub(MAX_STDERR);
         self.complaint.drain(..excess);
-        if let Some(listener) = &self.listener {
+        match self
+            .listener
+            .as_ref()
+            .map(|listener| listener.try_send(data))
+        {
+            Some(Err(TrySendError::Full(_))) => Err(io::Error::other(
+                "the command prints much more than it answers",
+            )),
             // Whoever does not listen any more does not want it.
-            let _ = listener.send(data);
+            Some(Ok(()) | Err(TrySendError::Closed(_))) | None => Ok(()),
         }
     }
 }
@@ -116,7 +127,7 @@ impl AsyncRead for ChannelReader {
             let message = ready!(pin!(self.half.wait()).poll(context));
             match message {
                 Some(ChannelMsg::Data { data }) => self.rest = data,
-                Some(ChannelMsg::ExtendedData { data, .. }) => self.complain(data),
+                Some(ChannelMsg::ExtendedData { data, .. }) => self.complain(data)?,
                 Some(ChannelMsg::Eof) if self.ends_with == EndsWith::Eof => {
                     return Poll::Ready(self.end());
                 }

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use russh::client::{self, DisconnectReason, Handle};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyOrCertificate};
 use russh::{Channel, Preferred, cipher, compression};
-use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::mpsc::{self, Sender};
 
 use super::authenticate::authenticate;
-use super::channel::{Ending, EndsWith, stream};
+use super::channel::{Ending, EndsWith, MAX_UNHEARD, stream};
 use super::host_key::Record;
 use super::keys::KeyFiles;
 use super::transport::{CommandStream, Complaint, Tether, Tethered, Transport, connect_tcp};
@@ -134,7 +134,7 @@ impl SshLink {
     /// # Errors
     /// As [`SshLink::exec`].
     pub async fn exec_and_listen(&self, command: &str) -> Result<ByteStream, LinkError> {
-        let (sender, receiver) = mpsc::unbounded_channel();
+        let (sender, receiver) = mpsc::channel(MAX_UNHEARD);
         let stream = self.start(command, Some(sender)).await?;
         Ok(ByteStream {
             said: Some(receiver),
@@ -145,7 +145,7 @@ impl SshLink {
     async fn start(
         &self,
         command: &str,
-        listener: Option<UnboundedSender<Bytes>>,
+        listener: Option<Sender<Bytes>>,
     ) -> Result<ByteStream, LinkError> {
         let way = format!("command {command:?}");
         let opening = self.handle.channel_open_session();

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 /// A two-way byte stream to a program on a machine, its store daemon as a rule.
 pub struct ByteStream {
@@ -23,7 +23,7 @@ pub struct ByteStream {
     pub way: String,
     /// What the program writes to standard error, where that was asked for. It comes while
     /// `reader` is read, and must be taken as it comes.
-    pub said: Option<UnboundedReceiver<Bytes>>,
+    pub said: Option<Receiver<Bytes>>,
 }
 
 impl fmt::Debug for ByteStream {

@@ -16,6 +16,9 @@ pub struct Timeouts {
     pub authentication: Duration,
     /// Opening a channel.
     pub channel: Duration,
+    /// The store daemon's greeting, on an open channel. Whoever asked for a build does nothing else
+    /// meanwhile.
+    pub greeting: Duration,
     /// Silence on the link after which it is probed.
     pub keep_alive: Duration,
     /// Probes without an answer that end it.
@@ -30,6 +33,7 @@ impl Default for Timeouts {
             key_exchange: step,
             authentication: step,
             channel: step,
+            greeting: Duration::from_secs(30),
             keep_alive: Duration::from_secs(15),
             keep_alive_misses: 3,
         }

@@ -48,6 +48,9 @@ pub enum LocalError {
         /// What is wrong with it.
         error: guix_signature::Error,
     },
+    /// A path's content is not what is registered of it.
+    #[error("size of the path is not as registered (nix-store --verify-path tells more): {0}")]
+    Corrupt(String),
     /// The daemon named an input that is not valid.
     #[error("input is not valid in the local store: {0}")]
     NotValid(String),

@@ -7,7 +7,10 @@ use worker_protocol::client::Ticket;
 use worker_protocol::operation::{AddTempRoot, QueryValidPaths};
 use worker_protocol::serve;
 
-use super::{Conversation, Remote, SILENCE, Worker, queue, reply};
+use super::{
+    Conversation, MAX_TALK, MAX_TALK_OF_SUBSTITUTION, Remote, SILENCE, Worker, queue, reply,
+    reply_behind,
+};
 use crate::failure::{Failure, RemoteFailure};
 use crate::log::Log;
 
@@ -26,6 +29,16 @@ pub struct Question {
 pub(crate) struct Asked {
     inputs: BTreeSet<StorePath>,
     claims: Claims,
+    /// How many bytes may be said before the answer.
+    talk: u64,
+}
+
+/// What may be said before the answer to `question`.
+fn talk_about(question: &Question) -> u64 {
+    match question.use_substitutes {
+        true => MAX_TALK_OF_SUBSTITUTION,
+        false => MAX_TALK,
+    }
 }
 
 enum Claims {
@@ -77,11 +90,11 @@ impl Remote {
                     let rooted = reply(client, root, log).await;
                     rooted.map_err(|error| error.during(ACTION))?;
                 }
-                let valid = reply(client, valid, log).await;
+                let valid = reply_behind(client, valid, asked.talk, log).await;
                 valid.map_err(|error| error.during(ACTION))
             }
             (Conversation::Serve(serve), Claims::Serve(valid)) => {
-                let valid = serve.reply(valid, log).await;
+                let valid = serve.reply_behind(valid, asked.talk, log).await;
                 valid.map_err(|error| error.during(ACTION))
             }
             _ => unreachable!("a conversation has one protocol"),
@@ -90,13 +103,11 @@ impl Remote {
 }
 
 impl Asked {
-    pub(super) fn by_serve(
-        inputs: BTreeSet<StorePath>,
-        valid: Ticket<serve::QueryValidPaths>,
-    ) -> Self {
+    pub(super) fn by_serve(question: &Question, valid: Ticket<serve::QueryValidPaths>) -> Self {
         Asked {
-            inputs,
+            inputs: question.inputs.clone(),
             claims: Claims::Serve(valid),
+            talk: talk_about(question),
         }
     }
 }
@@ -128,5 +139,6 @@ pub(super) async fn ask(
     Ok(Some(Asked {
         inputs: question.inputs.clone(),
         claims: Claims::Worker { roots, valid },
+        talk: talk_about(question),
     }))
 }

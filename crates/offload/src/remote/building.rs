@@ -85,8 +85,9 @@ impl Remote {
     ) -> Result<BuildResult, Failure> {
         let heard = Cell::new(Instant::now());
         let mut hear = |said| {
-            heard.set(Instant::now());
             log.forward(said);
+            // Afterwards: a client that is slow to read is not the build's silence.
+            heard.set(Instant::now());
         };
         let result = self.result(claim, &mut hear);
         within(options, &heard, result).await
@@ -148,8 +149,11 @@ async fn within(
     loop {
         let silence = options
             .silence
-            .map(|bound| (heard.get() + bound, "printed nothing", bound));
-        let time = options.time.map(|bound| (started + bound, "ran", bound));
+            .and_then(|bound| Some((heard.get().checked_add(bound)?, "printed nothing", bound)));
+        // What lies beyond the end of time is no bound.
+        let time = options
+            .time
+            .and_then(|bound| Some((started.checked_add(bound)?, "ran", bound)));
         let next = [silence, time].into_iter().flatten().min();
         let expired = async {
             match next {

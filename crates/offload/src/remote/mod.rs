@@ -42,6 +42,10 @@ const SILENCE: Duration = Duration::from_secs(600);
 /// a line or two; the bound keeps who talks for ever from holding a slot for ever.
 const MAX_TALK: u64 = 16 << 20;
 
+/// The same while a machine substitutes inputs: 2.8.0 tells of every few KiB that it has fetched, in
+/// some 40 bytes.
+const MAX_TALK_OF_SUBSTITUTION: u64 = 4 << 30;
+
 pub(crate) type Reader = Box<dyn AsyncRead + Send + Unpin>;
 pub(crate) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 pub(crate) type Worker = Client<Reader, Writer>;
@@ -54,6 +58,7 @@ pub struct Remote {
     machine: Machine,
     store_dir: StoreDir,
     user: String,
+    greeting: Duration,
     traffic: Traffic,
     way: Way,
     place: String,
@@ -127,6 +132,7 @@ impl Remote {
                 machine,
                 store_dir: &store_dir,
                 way,
+                greeting: target.timeouts.greeting,
             };
             match road.begin(believed, question, log).await {
                 Ok(begun) => {
@@ -139,6 +145,7 @@ impl Remote {
                         machine: machine.clone(),
                         store_dir,
                         user: target.user.clone(),
+                        greeting: target.timeouts.greeting,
                         way,
                     });
                 }
@@ -173,6 +180,7 @@ impl Remote {
             machine: &self.machine,
             store_dir: &self.store_dir,
             way: self.way,
+            greeting: self.greeting,
         };
         let begun = road.begin(believed, &Question::default(), log).await?;
         self.conversation = begun.conversation;
@@ -273,6 +281,7 @@ struct Road<'a> {
     machine: &'a Machine,
     store_dir: &'a StoreDir,
     way: Way,
+    greeting: Duration,
 }
 
 impl Road<'_> {
@@ -310,7 +319,7 @@ impl Road<'_> {
         let (conversation, asked) = match said {
             Some(said) => {
                 let (serve, asked) =
-                    Serve::greet(reader, writer, said, store_dir, question).await?;
+                    Serve::greet(reader, writer, said, store_dir, question, self.greeting).await?;
                 (Conversation::Serve(Box::new(serve)), asked)
             }
             None => {
@@ -324,10 +333,11 @@ impl Road<'_> {
                 };
                 let mut client = Client::new(reader, writer, options);
                 let asked = match self.way.dialect() {
-                    Dialect::Nix => greet_worker(&mut client, question, log).await?,
+                    Dialect::Nix => question,
                     // It would be asked path by path, each in a round trip of its own.
-                    Dialect::Guix => greet_worker(&mut client, &Question::default(), log).await?,
+                    Dialect::Guix => &Question::default(),
                 };
+                let asked = greet_worker(&mut client, asked, self.greeting, log).await?;
                 (Conversation::Worker(Box::new(client)), asked)
             }
         };
@@ -344,6 +354,7 @@ impl Road<'_> {
 async fn greet_worker(
     client: &mut Worker,
     question: &Question,
+    greeting: Duration,
     log: &mut Log,
 ) -> Result<Option<Asked>, Failure> {
     let early = match client.version() {
@@ -351,9 +362,9 @@ async fn greet_worker(
         None => None,
     };
     let mut forward = |message| log.forward(Said::Message(message));
-    let greeted = tokio::time::timeout(SILENCE, client.handshake(&mut forward)).await;
+    let greeted = tokio::time::timeout(greeting, client.handshake(&mut forward)).await;
     greeted
-        .map_err(|_| RemoteFailure::Silent(SILENCE))
+        .map_err(|_| RemoteFailure::Unwelcoming(greeting))
         .and_then(|greeted| Ok(greeted?))
         .map_err(|error| error.during("greet the store daemon"))?;
     match early {
@@ -390,28 +401,37 @@ pub(crate) async fn reply<O: Operation>(
     ticket: Ticket<O>,
     log: &mut Log,
 ) -> Result<O::Reply, RemoteFailure> {
+    reply_behind(client, ticket, MAX_TALK, log).await
+}
+
+/// Waits for a reply before which no more than `most` bytes are said.
+async fn reply_behind<O: Operation>(
+    client: &mut Worker,
+    ticket: Ticket<O>,
+    most: u64,
+    log: &mut Log,
+) -> Result<O::Reply, RemoteFailure> {
     let heard = Cell::new(Instant::now());
     let talked = Cell::new(0);
     let mut forward = |message| {
-        heard.set(Instant::now());
         let said = Said::Message(message);
         talked.set(talked.get() + said.size());
         log.forward(said);
+        heard.set(Instant::now());
     };
     let reply = client.reply(ticket, &mut forward);
-    unless_talkative(&talked, unless_silent(SILENCE, &heard, reply)).await
+    unless_talkative(most, &talked, unless_silent(SILENCE, &heard, reply)).await
 }
 
-/// Waits for `future` until more than [`MAX_TALK`] bytes were said instead.
+/// Waits for `future` until more than `most` bytes were said instead.
 pub(crate) async fn unless_talkative<T>(
+    most: u64,
     talked: &Cell<u64>,
     future: impl Future<Output = Result<T, RemoteFailure>>,
 ) -> Result<T, RemoteFailure> {
     tokio::pin!(future);
     std::future::poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Pending if talked.get() > MAX_TALK => {
-            Poll::Ready(Err(RemoteFailure::Talkative(MAX_TALK)))
-        }
+        Poll::Pending if talked.get() > most => Poll::Ready(Err(RemoteFailure::Talkative(most))),
         polled => polled,
     })
     .await

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use store_path::StoreDir;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 use worker_protocol::client::Ticket;
 use worker_protocol::serve::{
@@ -16,7 +16,7 @@ use worker_protocol::serve::{
 use worker_protocol::{BuildResult, Error, ValidPathInfo};
 
 use super::ask::{Asked, Question};
-use super::{Reader, SILENCE, Writer, unless_silent, unless_talkative};
+use super::{MAX_TALK, Reader, SILENCE, Writer, unless_silent, unless_talkative};
 use crate::failure::{Failure, RemoteFailure};
 use crate::job::Job;
 use crate::log::{Log, Said};
@@ -27,9 +27,8 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A conversation in the serve protocol.
 pub(crate) struct Serve {
     client: Client<Reader, Writer>,
-    /// Standard error, as it comes. Its sender holds no more than the SSH channel does: it is only
-    /// fed while something is read.
-    said: UnboundedReceiver<Bytes>,
+    /// Standard error, as it comes. Fed while anything is read.
+    said: Receiver<Bytes>,
 }
 
 impl Serve {
@@ -37,16 +36,17 @@ impl Serve {
     pub(super) async fn greet(
         reader: Reader,
         writer: Writer,
-        said: UnboundedReceiver<Bytes>,
+        said: Receiver<Bytes>,
         store_dir: StoreDir,
         question: &Question,
+        greeting: Duration,
     ) -> Result<(Self, Option<Asked>), Failure> {
         let client = Client::new(reader, writer, store_dir, None);
         let mut serve = Serve { client, said };
         let asked = serve.ask(question).await?;
-        let greeted = tokio::time::timeout(SILENCE, serve.client.handshake()).await;
+        let greeted = tokio::time::timeout(greeting, serve.client.handshake()).await;
         greeted
-            .map_err(|_| RemoteFailure::Silent(SILENCE))
+            .map_err(|_| RemoteFailure::Unwelcoming(greeting))
             .and_then(|greeted| Ok(greeted?))
             .map_err(|error| error.during("greet nix-store --serve"))?;
         Ok((serve, asked))
@@ -71,15 +71,25 @@ impl Serve {
         ticket: Ticket<C>,
         log: &mut Log,
     ) -> Result<C::Reply, RemoteFailure> {
+        self.reply_behind(ticket, MAX_TALK, log).await
+    }
+
+    /// Waits for a reply before which no more than `most` bytes are said.
+    pub(super) async fn reply_behind<C: Command>(
+        &mut self,
+        ticket: Ticket<C>,
+        most: u64,
+        log: &mut Log,
+    ) -> Result<C::Reply, RemoteFailure> {
         let heard = Cell::new(Instant::now());
         let talked = Cell::new(0);
         let mut hear = |said: Said| {
-            heard.set(Instant::now());
             talked.set(talked.get() + said.size());
             log.forward(said);
+            heard.set(Instant::now());
         };
         let reply = listening(&mut self.said, &mut hear, self.client.reply(ticket));
-        unless_talkative(&talked, unless_silent(SILENCE, &heard, reply)).await
+        unless_talkative(most, &talked, unless_silent(SILENCE, &heard, reply)).await
     }
 
     /// Asking locks the inputs, too: they stay while the conversation lasts.
@@ -95,7 +105,7 @@ impl Serve {
         let action = "ask which inputs are missing";
         let valid = self.queue(&query).await;
         let valid = valid.map_err(|error| error.during(action))?;
-        Ok(Some(Asked::by_serve(question.inputs.clone(), valid)))
+        Ok(Some(Asked::by_serve(question, valid)))
     }
 
     /// Begins to add a path, whose archive follows.
@@ -159,7 +169,7 @@ impl Serve {
 
 /// Waits for `reply`, and passes on what is said meanwhile.
 async fn listening<T>(
-    said: &mut UnboundedReceiver<Bytes>,
+    said: &mut Receiver<Bytes>,
     hear: &mut impl FnMut(Said),
     reply: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {

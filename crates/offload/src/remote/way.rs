@@ -59,6 +59,11 @@ impl Way {
         known.into_iter().chain(rest).collect()
     }
 
+    /// Whether it is only taken where a better one is closed.
+    pub(crate) fn is_detour(self) -> bool {
+        !matches!(self, Way::Socket | Way::GuixSocket)
+    }
+
     /// What is spoken there.
     pub(super) fn dialect(self) -> Dialect {
         match self {

@@ -13,7 +13,7 @@ use worker_protocol::operation::{AddMultipleToStore, AddToStoreNar};
 use worker_protocol::{Error, ValidPathInfo, Version, serve};
 
 use crate::failure::{Failure, RemoteFailure};
-use crate::local::{LocalError, NixStore};
+use crate::local::{LocalError, LocalStore, NixStore};
 use crate::log::{Copying, Log};
 use crate::remote::{
     ArchiveClaim, Conversation, Reader, Remote, Serve, Worker, Writer, reply, unless_silent,
@@ -38,7 +38,7 @@ pub(crate) enum Sent {
 /// what follows leaves in the same flight; [`confirm`] does that.
 pub(crate) async fn send(
     remote: &mut Remote,
-    store: &NixStore,
+    store: &LocalStore,
     missing: &BTreeSet<StorePath>,
     log: &mut Log,
 ) -> Result<Sent, Failure> {
@@ -87,7 +87,7 @@ pub(crate) async fn confirm(remote: &mut Remote, sent: Sent, log: &mut Log) -> R
 
 /// References before what refers to them: a daemon registers one path after the other.
 fn in_order(
-    store: &NixStore,
+    store: &LocalStore,
     missing: &BTreeSet<StorePath>,
 ) -> Result<Vec<ValidPathInfo>, Failure> {
     let mut infos = BTreeMap::new();
@@ -122,7 +122,7 @@ fn in_order(
 
 async fn send_together(
     client: &mut Worker,
-    store: &NixStore,
+    store: &LocalStore,
     paths: &[ValidPathInfo],
     copying: &mut Copying,
     log: &mut Log,
@@ -147,7 +147,7 @@ async fn send_together(
 /// For daemons before 1.32 (nix 2.3.7), which take one path per request and ask for its data.
 async fn send_one_by_one(
     client: &mut Worker,
-    store: &NixStore,
+    store: &LocalStore,
     paths: &[ValidPathInfo],
     copying: &mut Copying,
     log: &mut Log,
@@ -173,7 +173,7 @@ async fn send_one_by_one(
 
 async fn send_by_serve(
     serve: &mut Serve,
-    store: &NixStore,
+    store: &LocalStore,
     paths: &[ValidPathInfo],
     copying: &mut Copying,
     log: &mut Log,
@@ -218,7 +218,7 @@ impl Upload for serve::Upload<'_, Reader, Writer, serve::AddToStoreNar> {
 
 async fn send_archive(
     path: &ValidPathInfo,
-    store: &NixStore,
+    store: &LocalStore,
     upload: &mut impl Upload,
     copying: &mut Copying,
     log: &mut Log,
@@ -256,7 +256,7 @@ pub(crate) async fn receive(
     log: &mut Log,
 ) -> Result<ValidPathInfo, Failure> {
     let action = "copy an output from the machine";
-    let path = store.store_dir().print(&promised.path);
+    let path = store.local.store_dir().print(&promised.path);
     log.daemon
         .start_path(copying, &path, promised.info.nar_size);
     let opened = remote.open_archive(claim, log).await;

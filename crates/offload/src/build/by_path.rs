@@ -9,7 +9,7 @@ use store_path::StorePath;
 use super::{Made, Order, judge, outputs};
 use crate::copy;
 use crate::failure::Failure;
-use crate::local::NixStore;
+use crate::local::LocalStore;
 use crate::log::{Level, Log};
 use crate::remote::{Question, Remote};
 
@@ -67,7 +67,7 @@ pub(super) async fn make(
 
 /// Whether a daemon may take `path` from anyone: only the machine knows which signatures count, so
 /// any will do here.
-fn is_welcome(store: &NixStore, path: &StorePath, with_signed: bool) -> Result<bool, Failure> {
+fn is_welcome(store: &LocalStore, path: &StorePath, with_signed: bool) -> Result<bool, Failure> {
     let info = store.path_info(path)?;
     Ok(info.content_address.is_some() || (with_signed && !info.signatures.is_empty()))
 }

@@ -141,7 +141,7 @@ fn check_references(
         None => Ok(()),
         Some(reference) => Err(Failure::Reference {
             output: output.name.clone(),
-            reference: store.store_dir().print(reference),
+            reference: store.local.store_dir().print(reference),
         }),
     }
 }

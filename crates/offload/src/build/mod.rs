@@ -15,7 +15,7 @@ pub(crate) use self::outputs::{Requests, expected, promise};
 use crate::copy;
 use crate::failure::{Consequence, Failure, RemoteFailure};
 use crate::job::Job;
-use crate::local::NixStore;
+use crate::local::{LocalStore, NixStore};
 use crate::log::{Level, Log};
 use crate::remote::{Question, Remote};
 
@@ -70,9 +70,9 @@ pub async fn build(
     job: &Job,
     log: &mut Log,
 ) -> Result<Built, Failure> {
-    let made = make(remote, store, job, Wish::Archives, log).await?;
+    let made = make(remote, &store.local, job, Wish::Archives, log).await?;
     // Before anything is brought in that could not be registered.
-    let realisations = outputs::realisations(store.store_dir(), job, &made.result)?;
+    let realisations = outputs::realisations(store.local.store_dir(), job, &made.result)?;
     let outputs = outputs::receive(remote, store, job, made.requests, log).await?;
     store.register(&outputs, &realisations)?;
     remote.hear_out(log).await;
@@ -101,7 +101,7 @@ pub(crate) enum Wish {
 /// Whatever goes wrong.
 pub(crate) async fn make(
     remote: &mut Remote,
-    store: &NixStore,
+    store: &LocalStore,
     job: &Job,
     wish: Wish,
     log: &mut Log,
@@ -121,7 +121,7 @@ pub(crate) async fn make(
 
 /// What is to be made, of what.
 struct Order<'a> {
-    store: &'a NixStore,
+    store: &'a LocalStore,
     job: &'a Job,
     wish: Wish,
 }

@@ -9,7 +9,7 @@ use super::{Order, Wish};
 use crate::copy;
 use crate::failure::Failure;
 use crate::job::{Content, Job, JobOutput};
-use crate::local::NixStore;
+use crate::local::{LocalStore, NixStore};
 use crate::log::{Copying, Log};
 use crate::remote::{ArchiveClaim, InfoClaim, Remote};
 
@@ -79,7 +79,7 @@ fn realised<'a>(result: &'a BuildResult, output: &str) -> Option<&'a Realisation
 }
 
 fn missing<'a>(
-    store: &NixStore,
+    store: &LocalStore,
     outputs: impl Iterator<Item = &'a Output>,
 ) -> Result<Vec<Output>, Failure> {
     let outputs: Vec<_> = outputs.cloned().collect();
@@ -148,7 +148,7 @@ async fn receive_all(
         } in asked
         {
             let info = remote.output_info(info, log).await?;
-            let promised = promise(store.store_dir(), job, &all, &output, info)?;
+            let promised = promise(store.local.store_dir(), job, &all, &output, info)?;
             let address = expected(&output, &promised.info);
             let archive = match archive {
                 Some(archive) => archive,
@@ -162,7 +162,7 @@ async fn receive_all(
         let siblings = all.iter().filter(|output| {
             referred.contains(&output.path) && !received.contains_key(&output.path)
         });
-        let siblings = missing(store, siblings)?;
+        let siblings = missing(&store.local, siblings)?;
         if siblings.is_empty() {
             return Ok(received.into_values().collect());
         }

@@ -55,7 +55,7 @@ pub(crate) async fn send(
     if missing.is_empty() {
         return Ok(());
     }
-    let loads: Vec<_> = in_order(&store.files, missing)?
+    let loads: Vec<_> = in_order(&store.local, missing)?
         .into_iter()
         .map(|info| manner(store, &info).map(|manner| Load { info, manner }))
         .collect::<Result<_, _>>()?;
@@ -85,11 +85,11 @@ fn items(count: usize, size: u64) -> String {
 /// Whether the path follows from the content, and how.
 fn manner(store: &GuixStore, path: &ValidPathInfo) -> Result<Manner, Failure> {
     let ValidPathInfo { path, info } = path;
-    let place = store.files.real_path(path);
+    let place = store.local.real_path(path);
     if path.is_derivation() {
-        return Ok(Manner::Text(store.read_derivation(path)?));
+        return Ok(Manner::Text(store.local.read_derivation(path)?));
     }
-    let store_dir = store.store_dir();
+    let store_dir = store.local.store_dir();
     let is = |method, hash| {
         let address = ContentAddress { method, hash };
         let references = info.references.iter().map(StorePath::as_ref);
@@ -162,8 +162,8 @@ async fn send_one(
     match added == *path {
         true => Ok(()),
         false => Err(Failure::OtherInput {
-            input: store.store_dir().print(path),
-            made: store.store_dir().print(&added),
+            input: store.local.store_dir().print(path),
+            made: store.local.store_dir().print(&added),
         }),
     }
 }
@@ -264,7 +264,7 @@ async fn write_stream(
     log: &mut Log,
 ) -> Result<(), Failure> {
     let context = Context {
-        store_dir: store.store_dir().clone(),
+        store_dir: store.local.store_dir().clone(),
         version: Version::GUIX_NEWEST,
     };
     let mut between = Vec::new();
@@ -297,7 +297,7 @@ async fn send_archive(
     mut hasher: Option<&mut ItemHasher>,
     log: &mut Log,
 ) -> Result<(), Failure> {
-    let mut dump = Dump::new(store.files.real_path(path))?;
+    let mut dump = Dump::new(store.local.real_path(path))?;
     let mut buffer = vec![0; CHUNK];
     loop {
         let length = dump.fill(&mut buffer)?;

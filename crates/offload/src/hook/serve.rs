@@ -12,7 +12,9 @@ use super::{Settings, SettingsError};
 use crate::fleet::{Answer, Fleet, Lease, Patience};
 use crate::job::{BuildOptions, Job, JobError, parse_derivation, parse_path};
 use crate::link::{Identity, Timeouts};
-use crate::local::{LocalError, LocationError, NixStore, StoreDirectories, StoreLocation};
+use crate::local::{
+    LocalError, LocalStore, LocationError, NixStore, StoreDirectories, StoreLocation,
+};
 use crate::log::{Level, Log};
 use crate::machines::read_builders;
 use crate::remote::{Question, Remote};
@@ -126,7 +128,7 @@ async fn converse<R: AsyncRead + Unpin>(
         let Event::Offer(offer) = event else {
             return Err(ServeError::OutOfTurn);
         };
-        let (path, derivation) = match read_derivation(&store, &offer) {
+        let (path, derivation) = match read_derivation(&store.local, &offer) {
             Ok(read) => read,
             Err(error) => {
                 decline(&settings, &offer, &error.to_string(), log);
@@ -138,7 +140,7 @@ async fn converse<R: AsyncRead + Unpin>(
             path,
             derivation,
         };
-        let answer = answer(&mut fleet, &settings, &build, &store, options, log).await;
+        let answer = answer(&mut fleet, &settings, &build, &store.local, options, log).await;
         let Some(lease) = answer else {
             if fleet.is_empty() {
                 return Ok(ExitCode::Done);
@@ -155,7 +157,7 @@ async fn converse<R: AsyncRead + Unpin>(
             path,
             derivation,
         } = build;
-        let job = job(&store, path, derivation, inputs, options)?;
+        let job = job(&store.local, path, derivation, inputs, options)?;
         let work = async |remote: &mut Remote, log: &mut Log| {
             crate::build::build(remote, &mut store, &job, log).await
         };
@@ -201,7 +203,7 @@ struct Offered {
 
 /// What cannot be built elsewhere is found out before a machine is troubled.
 fn read_derivation(
-    store: &NixStore,
+    store: &LocalStore,
     offer: &Offer,
 ) -> Result<(StorePath, Derivation<'static>), ServeError> {
     let path = parse_path(store.store_dir(), &offer.derivation)?;
@@ -239,7 +241,7 @@ async fn answer(
     fleet: &mut Fleet,
     settings: &Settings,
     build: &Offered,
-    store: &NixStore,
+    store: &LocalStore,
     options: BuildOptions,
     log: &mut Log,
 ) -> Option<Box<Lease>> {
@@ -323,7 +325,7 @@ fn accept(lease: &Lease, offer: &Offer, log: &mut Log) {
 }
 
 fn job(
-    store: &NixStore,
+    store: &LocalStore,
     path: StorePath,
     derivation: Derivation<'static>,
     inputs: Inputs,

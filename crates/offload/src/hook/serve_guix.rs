@@ -144,7 +144,7 @@ async fn build(
     trace: bool,
     log: &mut Log,
 ) -> Result<Built, Failure> {
-    let derivation = store.store_dir().print(&job.path);
+    let derivation = store.local.store_dir().print(&job.path);
     let name = remote.name().to_owned();
     let say = |message: String, log: &mut Log| log.daemon.message(Level::Notice, &message);
     if trace {
@@ -212,7 +212,7 @@ fn open_fleet(
         &state.join("offload/knowledge"),
         surroundings.identity.clone(),
         surroundings.timeouts,
-        store.store_dir().clone(),
+        store.local.store_dir().clone(),
     );
     Ok(fleet.of_guix())
 }
@@ -222,9 +222,9 @@ fn read_derivation(
     store: &GuixStore,
     request: &Request,
 ) -> Result<(StorePath, Derivation<'static>), ServeError> {
-    let path = parse_path(store.store_dir(), &request.derivation)?;
-    let text = store.read_derivation(&path)?;
-    let derivation = parse_derivation(store.store_dir(), &path, &text)?;
+    let path = parse_path(store.local.store_dir(), &request.derivation)?;
+    let text = store.local.read_derivation(&path)?;
+    let derivation = parse_derivation(store.local.store_dir(), &path, &text)?;
     Ok((path, derivation))
 }
 
@@ -302,7 +302,7 @@ fn job(
     inputs: Inputs,
     arguments: &GuixArguments,
 ) -> Result<Job, ServeError> {
-    let store_dir = store.store_dir();
+    let store_dir = store.local.store_dir();
     let Inputs { inputs, outputs } = inputs;
     let inputs: BTreeSet<_> = inputs
         .iter()

@@ -3,16 +3,13 @@
 //! Nothing is ever registered here: a guix-daemon registers what lies at its outputs' paths when
 //! the hook exits with 0. It checks no signature then, so everything is checked before.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use derivation::Derivation;
 use guix_signature::{Acl, SecretKey};
 use store_path::{ContentAddress, StoreDir, StorePath};
-use worker_protocol::PathInfo;
 
 use super::signed::SignedImport;
-use super::{Database, ImportError, LocalError, NixStore, StoreLocation};
+use super::{Database, ImportError, LocalError, LocalStore, StoreLocation};
 
 /// Largest key or access-control list that is read, in bytes; a list has some 150 for each key.
 const MAX_KEY_FILE: u64 = 16 << 20;
@@ -44,8 +41,8 @@ impl Default for GuixDirectories {
 /// See the module's text.
 #[derive(Debug)]
 pub struct GuixStore {
-    /// What it has in common with Nix's: files, and a database.
-    pub(crate) files: NixStore,
+    /// What it has in common with Nix's.
+    pub local: LocalStore,
     configuration: PathBuf,
 }
 
@@ -63,42 +60,9 @@ impl GuixStore {
             state_dir: directories.state.clone(),
         };
         Ok(GuixStore {
-            files: NixStore::with_database(location, database)?,
+            local: LocalStore::open(location, database)?,
             configuration: directories.configuration.clone(),
         })
-    }
-
-    /// The directory that this store's paths name.
-    #[must_use]
-    pub fn store_dir(&self) -> &StoreDir {
-        self.files.store_dir()
-    }
-
-    /// What is known of a path that must be valid.
-    ///
-    /// # Errors
-    /// When it is not, or the database cannot be read.
-    pub fn path_info(&self, path: &StorePath) -> Result<PathInfo, LocalError> {
-        self.files.path_info(path)
-    }
-
-    /// The bytes of a `.drv` file.
-    ///
-    /// # Errors
-    /// When it cannot be read, or is unreasonably large.
-    pub fn read_derivation(&self, path: &StorePath) -> Result<Vec<u8>, LocalError> {
-        self.files.read_derivation(path)
-    }
-
-    /// The paths that a build of `derivation` may read: those that are in the store already.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn inputs_of(
-        &self,
-        derivation: &Derivation<'_>,
-    ) -> Result<BTreeSet<StorePath>, LocalError> {
-        self.files.inputs_of(derivation)
     }
 
     /// The key that signs what is sent, `/etc/guix/signing-key.sec`.
@@ -129,8 +93,8 @@ impl GuixStore {
         path: &StorePath,
         fixed: Option<ContentAddress>,
     ) -> Result<SignedImport, ImportError> {
-        let (place, restore) = self.files.begin_restore(path)?;
-        let store_dir = self.store_dir().clone();
+        let (place, restore) = self.local.begin_restore(path)?;
+        let store_dir = self.local.store_dir().clone();
         Ok(SignedImport::new(
             place,
             restore,
@@ -142,5 +106,5 @@ impl GuixStore {
 }
 
 fn read_key_file(path: &Path) -> Result<Vec<u8>, LocalError> {
-    super::nix::read_bounded(path, MAX_KEY_FILE)
+    super::store::read_bounded(path, MAX_KEY_FILE)
 }

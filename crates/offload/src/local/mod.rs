@@ -10,12 +10,14 @@ mod location;
 mod nix;
 mod remove;
 mod signed;
+mod store;
 
 pub(crate) use check::Passing;
 pub use database::{Database, DatabaseError};
 pub use guix::{GuixDirectories, GuixStore};
 pub use import::{Import, ImportError};
 pub use location::{LocationError, StoreDirectories, StoreLocation};
-pub use nix::{LocalError, NixStore};
+pub use nix::NixStore;
 pub(crate) use remove::remove_tree;
 pub use signed::{Restored, SignedImport};
+pub use store::{LocalError, LocalStore};

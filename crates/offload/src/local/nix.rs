@@ -1,67 +1,15 @@
-//! A Nix store on this host, beside the daemon that serves it.
+//! A Nix store on this host, into which outputs are brought and where they are registered.
 
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use store_path::ContentAddress;
+use worker_protocol::{Realisation, ValidPathInfo};
 
-use derivation::Derivation;
-use store_path::{ContentAddress, StoreDir, StorePath};
-use worker_protocol::{PathInfo, Realisation, ValidPathInfo};
-
-use super::import::begin_restore;
-use super::{Database, DatabaseError, Import, ImportError, StoreLocation};
-
-/// Largest `.drv` file that is read, in bytes; the largest seen in use are some tens of MiB.
-const MAX_DERIVATION: u64 = 256 << 20;
-
-/// Why the coordinator's own store cannot be used. No machine is to blame.
-#[derive(Debug, thiserror::Error)]
-pub enum LocalError {
-    /// The database.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// The store directory cannot be opened, or a file in it cannot be read.
-    #[error("failed to read {}: {source}", path.display())]
-    Read {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// A file beyond all reason.
-    #[error("file is larger than {maximum} bytes: {}", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// How large it may be.
-        maximum: u64,
-    },
-    /// The store directory that the environment names is none.
-    #[error("{0}")]
-    StoreDir(store_path::StoreDirError),
-    /// A key file cannot be understood.
-    #[error("failed to read {}: {error}", path.display())]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        error: guix_signature::Error,
-    },
-    /// A path's content is not what is registered of it.
-    #[error("size of the path is not as registered (nix-store --verify-path tells more): {0}")]
-    Corrupt(String),
-    /// The daemon named an input that is not valid.
-    #[error("input is not valid in the local store: {0}")]
-    NotValid(String),
-}
+use super::{Database, Import, ImportError, LocalError, LocalStore, StoreLocation};
 
 /// See the module's text.
 #[derive(Debug)]
 pub struct NixStore {
-    location: StoreLocation,
-    directory: File,
-    database: Database,
+    /// What it has in common with Guix's.
+    pub local: LocalStore,
 }
 
 impl NixStore {
@@ -71,77 +19,8 @@ impl NixStore {
     /// When one of them is missing, or the database is of an unknown version.
     pub fn open(location: StoreLocation) -> Result<Self, LocalError> {
         let database = Database::open(&location.state_dir, location.store_dir.clone())?;
-        Self::with_database(location, database)
-    }
-
-    pub(super) fn with_database(
-        location: StoreLocation,
-        database: Database,
-    ) -> Result<Self, LocalError> {
-        let directory =
-            File::open(&location.real_store_dir).map_err(|source| LocalError::Read {
-                path: location.real_store_dir.clone(),
-                source,
-            })?;
-        Ok(NixStore {
-            location,
-            directory,
-            database,
-        })
-    }
-
-    /// The directory that this store's paths name.
-    #[must_use]
-    pub fn store_dir(&self) -> &StoreDir {
-        &self.location.store_dir
-    }
-
-    /// Where the files of `path` are.
-    #[must_use]
-    pub fn real_path(&self, path: &StorePath) -> PathBuf {
-        self.location.real_store_dir.join(path.base_name())
-    }
-
-    /// What is known of a path that must be valid.
-    ///
-    /// # Errors
-    /// When it is not, or the database cannot be read.
-    pub fn path_info(&self, path: &StorePath) -> Result<PathInfo, LocalError> {
-        self.database
-            .path_info(path)?
-            .ok_or_else(|| LocalError::NotValid(self.store_dir().print(path)))
-    }
-
-    /// What is known of a path; `None` if it is not valid.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn known(&self, path: &StorePath) -> Result<Option<PathInfo>, LocalError> {
-        Ok(self.database.path_info(path)?)
-    }
-
-    /// Those of `paths` that are valid.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn valid(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>, LocalError> {
-        Ok(self.database.valid(paths)?)
-    }
-
-    /// The bytes of a `.drv` file.
-    ///
-    /// # Errors
-    /// When it cannot be read, or is unreasonably large.
-    pub fn read_derivation(&self, path: &StorePath) -> Result<Vec<u8>, LocalError> {
-        read_bounded(&self.real_path(path), MAX_DERIVATION)
-    }
-
-    /// Begins to restore `path`, of which nothing was said beforehand, and says where.
-    pub(super) fn begin_restore(
-        &self,
-        path: &StorePath,
-    ) -> Result<(PathBuf, nar::Restore), ImportError> {
-        begin_restore(&self.directory, &self.location.real_store_dir, path)
+        let local = LocalStore::open(location, database)?;
+        Ok(NixStore { local })
     }
 
     /// Begins to bring in a path that a machine has described. `fixed` is what its derivation
@@ -155,8 +34,8 @@ impl NixStore {
         fixed: Option<ContentAddress>,
     ) -> Result<Import, ImportError> {
         Import::begin(
-            &self.directory,
-            &self.location.real_store_dir,
+            &self.local.directory,
+            &self.local.location.real_store_dir,
             promised,
             fixed,
         )
@@ -172,59 +51,6 @@ impl NixStore {
         paths: &[ValidPathInfo],
         realisations: &[Realisation],
     ) -> Result<(), LocalError> {
-        Ok(self.database.register(paths, realisations)?)
-    }
-
-    /// `roots` and everything that they refer to. What is not valid has nothing that it refers to.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn closure<'a>(
-        &self,
-        roots: impl IntoIterator<Item = &'a StorePath>,
-    ) -> Result<BTreeSet<StorePath>, LocalError> {
-        Ok(self.database.closure(roots)?)
-    }
-
-    /// The paths that a build of `derivation` may read: those that are in the store already.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn inputs_of(
-        &self,
-        derivation: &Derivation<'_>,
-    ) -> Result<BTreeSet<StorePath>, LocalError> {
-        let mut roots: BTreeSet<_> = derivation
-            .input_sources
-            .iter()
-            .map(|path| path.as_ref().to_owned())
-            .collect();
-        for (path, wanted) in derivation.input_derivations.iter() {
-            let outputs = self.database.outputs(&path.as_ref().to_owned())?;
-            let names = wanted.outputs.iter().map(|name| &**name);
-            roots.extend(names.filter_map(|name| outputs.get(name).cloned()));
-        }
-        self.closure(&roots)
-    }
-}
-
-/// The bytes of a file that has no more than `maximum`.
-pub(super) fn read_bounded(path: &Path, maximum: u64) -> Result<Vec<u8>, LocalError> {
-    let failed = |source| LocalError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let mut bytes = Vec::new();
-    File::open(path)
-        .map_err(failed)?
-        .take(maximum + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    match bytes.len() as u64 > maximum {
-        true => Err(LocalError::TooLarge {
-            path: path.to_owned(),
-            maximum,
-        }),
-        false => Ok(bytes),
+        Ok(self.local.database.register(paths, realisations)?)
     }
 }

@@ -12,7 +12,7 @@ use crate::failover::{GivenUp, with_failover};
 use crate::failure::{Consequence, Failure, RemoteFailure};
 use crate::fleet::{Answer, Fleet, Lease, Patience};
 use crate::job::{BuildOptions, Job};
-use crate::local::{ImportError, NixStore, Passing};
+use crate::local::{ImportError, LocalStore, Passing};
 use crate::log::{Level, Log};
 use crate::remote::{ArchiveClaim, Question, Remote};
 use crate::schedule::Demand;
@@ -35,7 +35,7 @@ struct Output {
 /// like any other.
 pub(super) async fn build(
     fleet: &mut Fleet,
-    store: &NixStore,
+    store: &LocalStore,
     job: &Job,
     demand: &Demand,
     log: &mut Log,
@@ -211,7 +211,7 @@ pub(super) fn options(asked: &worker_protocol::operation::SetOptions) -> BuildOp
 
 /// A job from a client's request.
 pub(super) fn job(
-    store: &NixStore,
+    store: &LocalStore,
     request: BuildDerivation,
     options: BuildOptions,
 ) -> Result<(Job, Demand), String> {

@@ -19,7 +19,7 @@ use super::forward::{client_is_gone, forward};
 use crate::fleet::Fleet;
 use crate::job::BuildOptions;
 use crate::link::{Identity, Timeouts};
-use crate::local::{LocalError, NixStore, StoreLocation};
+use crate::local::{LocalError, LocalStore, NixStore, StoreLocation};
 use crate::log::Log;
 use crate::machines::Machine;
 use crate::slots::{SlotDirectory, SlotError};
@@ -81,7 +81,7 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let store = NixStore::open(coordinator.location.clone())?;
+    let store = NixStore::open(coordinator.location.clone())?.local;
     let store_dir = store.store_dir().clone();
     let slots = SlotDirectory::open(coordinator.state_dir.join("current-load"))?;
     let fleet = Fleet::new(
@@ -117,7 +117,7 @@ where
 
 struct Session<R, W> {
     server: Server<R, W>,
-    store: NixStore,
+    store: LocalStore,
     daemon: LocalDaemon,
     fleet: Fleet,
     /// Outputs that are on a machine.

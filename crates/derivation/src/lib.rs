@@ -34,6 +34,7 @@ mod path_hasher;
 mod paths;
 mod placeholder;
 mod print;
+mod realisation;
 mod requirements;
 mod resolve;
 mod sorted;

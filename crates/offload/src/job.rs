@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use derivation::{Derivation, Kind, Output, OutputName, SortedMap};
-use store_path::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir, StorePath};
+use store_path::{ContentAddress, ContentAddressMethod, HashAlgorithm, StoreDir, StorePath};
 use worker_protocol::wire::Text;
 use worker_protocol::{BasicDerivation, DrvOutput};
 
@@ -171,8 +171,9 @@ impl Job {
         options: BuildOptions,
     ) -> Result<Self, JobError> {
         let id = |output: &str| {
+            // A daemon offers a floating derivation with its inputs resolved.
             Some(DrvOutput {
-                derivation_hash: floating_hash(store_dir, &derivation),
+                derivation_hash: derivation.realisation_hash(store_dir)?,
                 output: output.to_owned(),
             })
         };
@@ -318,29 +319,6 @@ fn parse_basic(
     })
 }
 
-/// The hash by which a floating derivation's outputs are known: that of its text, with the variables
-/// empty that are named like outputs. A daemon offers it with its inputs resolved, so that no input
-/// derivation is left that would have to be replaced.
-fn floating_hash(store_dir: &StoreDir, derivation: &Derivation<'_>) -> Hash {
-    let environment = derivation.environment.iter().map(|(name, value)| {
-        let is_output = derivation
-            .outputs
-            .keys()
-            .any(|output| output.as_bytes() == &**name);
-        let value = if is_output {
-            Cow::Borrowed(&b""[..])
-        } else {
-            value.clone()
-        };
-        (name.clone(), value)
-    });
-    let masked = Derivation {
-        environment: environment.collect(),
-        ..derivation.clone()
-    };
-    HashAlgorithm::Sha256.hash(&masked.print(store_dir))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -388,11 +366,12 @@ mod tests {
         else {
             panic!("{floating:?}")
         };
-        // The variable named like the output is blank.
-        let text =
-            br#"Derive([("out","","r:sha256","")],[],[],"x86_64-linux","/bin/sh",[],[("out","")])"#;
+        let derivation = Derivation::parse(&StoreDir::NIX, FLOATING.as_bytes()).unwrap();
         let id = id.as_ref().unwrap();
-        assert_eq!(id.derivation_hash, HashAlgorithm::Sha256.hash(text));
+        assert_eq!(
+            Some(id.derivation_hash),
+            derivation.realisation_hash(&StoreDir::NIX)
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod failures;
 mod faults;
 mod floating;
 mod killed;
+mod optimise;
 mod registration;
 mod rows;
 mod ssh;

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Of each path its registration, and of all files below it names, types, modes, sizes, link targets, times, owners.
-fn registered(bed: &Bed, paths: &[String]) -> (Vec<Option<Registration>>, String) {
+pub(crate) fn registered(bed: &Bed, paths: &[String]) -> (Vec<Option<Registration>>, String) {
     let rows = paths
         .iter()
         .map(|path| Registration::read(&bed.pair.coordinator, path))
@@ -18,7 +18,7 @@ fn registered(bed: &Bed, paths: &[String]) -> (Vec<Option<Registration>>, String
     (rows, bed.run(&["sh", "-c", &find]))
 }
 
-fn delete(bed: &Bed, paths: &[String]) {
+pub(crate) fn delete(bed: &Bed, paths: &[String]) {
     let paths: Vec<_> = paths.iter().map(String::as_str).collect();
     for host in bed.hosts() {
         host.run(&[&["nix-store", "--delete"], &paths[..]].concat())

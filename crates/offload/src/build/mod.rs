@@ -74,6 +74,9 @@ pub async fn build(
     // Before anything is brought in that could not be registered.
     let realisations = outputs::realisations(store.local.store_dir(), job, &made.result)?;
     let outputs = outputs::receive(remote, store, job, made.requests, log).await?;
+    store.optimise(&outputs, |level, message| {
+        log.daemon.message(level, &format!("offload: {message}"));
+    })?;
     store.register(&outputs, &realisations)?;
     remote.hear_out(log).await;
     Ok(Built {

@@ -191,7 +191,9 @@ fn open(
     };
     let location = StoreLocation::from_setting(settings.store(), &surroundings.directories)?;
     let fleet = open_fleet(settings, &location, surroundings, log)?;
-    Ok((options, fleet, NixStore::open(location)?))
+    let mut store = NixStore::open(location)?;
+    store.auto_optimise = settings.auto_optimise_store()?;
+    Ok((options, fleet, store))
 }
 
 /// A build that is offered, and what its derivation says.

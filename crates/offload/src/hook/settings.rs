@@ -121,6 +121,14 @@ impl Settings {
         self.number("max-build-log-size", "a number of bytes")
     }
 
+    /// `auto-optimise-store`: whether equal files of what comes into the store become one.
+    ///
+    /// # Errors
+    /// When the value is no boolean.
+    pub fn auto_optimise_store(&self) -> Result<bool, SettingsError> {
+        self.flag("auto-optimise-store")
+    }
+
     /// `keep-failed`: whether the directory of a build that fails is kept.
     ///
     /// # Errors

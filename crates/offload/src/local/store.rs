@@ -10,7 +10,7 @@ use store_path::{StoreDir, StorePath};
 use worker_protocol::PathInfo;
 
 use super::import::begin_restore;
-use super::{Database, DatabaseError, ImportError, StoreLocation};
+use super::{Database, DatabaseError, ImportError, OptimiseError, StoreLocation};
 
 /// Largest `.drv` file that is read, in bytes; the largest seen in use are some tens of MiB.
 const MAX_DERIVATION: u64 = 256 << 20;
@@ -51,6 +51,9 @@ pub enum LocalError {
     /// A path's content is not what is registered of it.
     #[error("size of the path is not as registered (nix-store --verify-path tells more): {0}")]
     Corrupt(String),
+    /// Equal files could not be shared.
+    #[error(transparent)]
+    Optimise(#[from] OptimiseError),
     /// The daemon named an input that is not valid.
     #[error("input is not valid in the local store: {0}")]
     NotValid(String),

@@ -1,6 +1,6 @@
 //! The real `nix`, if it is installed: it instantiates an expression of every kind into a store of its own, and everything that it says of
 //! the files is compared with what we say. And so do every `nix` and every `guix` in the root folders of the folder that the environment's
-//! `DERIVATION_ROOTS` names, which takes root.
+//! `OFFLOAD_ROOTS` names, which takes root.
 
 mod peer;
 mod root;

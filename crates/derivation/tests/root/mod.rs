@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Names a folder of root folders, as `debootstrap` makes them, with nix-bin or guix installed in them.
-const ROOTS: &str = "DERIVATION_ROOTS";
+const ROOTS: &str = "OFFLOAD_ROOTS";
 
 /// Longest that a program may take: none of them builds anything.
 const LIMIT: &str = "300";

@@ -42,7 +42,7 @@ exec chroot "$SCRATCH/root" "$@"
 
 impl Daemon {
     /// This machine's daemon, and those of the root file systems in the directory that the environment
-    /// variable `WORKER_PROTOCOL_ROOTS` names (made by `debootstrap`, with nix-bin installed in them).
+    /// variable `OFFLOAD_ROOTS` names (made by `debootstrap`, with nix-bin installed in them).
     pub(crate) fn all() -> Vec<Daemon> {
         if !is_root() {
             let reason = Err("only root can make a nix-daemon open a store itself");
@@ -169,7 +169,7 @@ pub(crate) struct GuixDaemon {
 }
 
 impl GuixDaemon {
-    /// Those of the root file systems in the directory that `WORKER_PROTOCOL_ROOTS` names.
+    /// Those of the root file systems in the directory that `OFFLOAD_ROOTS` names.
     pub(crate) async fn all() -> Vec<GuixDaemon> {
         let mut daemons = Vec::new();
         if !is_root() {
@@ -284,11 +284,11 @@ fn is_root() -> bool {
 }
 
 fn roots(program: &str) -> Vec<PathBuf> {
-    let Some(directory) = std::env::var_os("WORKER_PROTOCOL_ROOTS") else {
-        eprintln!("not asked for: other daemons, as WORKER_PROTOCOL_ROOTS is not set");
+    let Some(directory) = std::env::var_os("OFFLOAD_ROOTS") else {
+        eprintln!("not asked for: other daemons, as OFFLOAD_ROOTS is not set");
         return Vec::new();
     };
-    let entries = std::fs::read_dir(directory).expect("WORKER_PROTOCOL_ROOTS is a directory");
+    let entries = std::fs::read_dir(directory).expect("OFFLOAD_ROOTS is a directory");
     let mut roots: Vec<PathBuf> = entries
         .map(|entry| entry.expect("it can be read").path())
         .filter(|root| root.join(program).exists())

@@ -1,7 +1,7 @@
 //! Conversations with real daemons and real clients.
 //!
 //! This machine's nix-daemon is used if there is one, and every nix-daemon and guix-daemon in the root file
-//! systems that `WORKER_PROTOCOL_ROOTS` holds. All of it needs root; what is left out is printed.
+//! systems that `OFFLOAD_ROOTS` holds. All of it needs root; what is left out is printed.
 
 #[path = "../recorded/conversation.rs"]
 mod conversation;

@@ -23,6 +23,18 @@ pub enum Failure {
         /// What came of it.
         error: RemoteFailure,
     },
+    /// The machine's daemon has never heard of what the build needs.
+    #[error(
+        "its store daemon is too old for {what}: protocol 1.{protocol}, where 1.{needed} is needed"
+    )]
+    TooOld {
+        /// What it is too old for.
+        what: &'static str,
+        /// What it speaks.
+        protocol: u8,
+        /// What it would have to speak.
+        needed: u8,
+    },
     /// An output is not what it should be.
     #[error(transparent)]
     Import(#[from] ImportError),
@@ -150,6 +162,7 @@ impl Failure {
             Failure::Import(error) if error.is_of_this_host() => Consequence::GiveUp,
             Failure::Link(_)
             | Failure::NoDaemon(_)
+            | Failure::TooOld { .. }
             | Failure::Remote { .. }
             | Failure::Import(_)
             | Failure::Reference { .. }

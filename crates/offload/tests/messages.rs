@@ -77,6 +77,11 @@ fn failures() {
         error,
     };
     let errors = [
+        Failure::TooOld {
+            what: "content-addressed outputs",
+            protocol: 21,
+            needed: 28,
+        },
         Failure::NoDaemon("socket a is refused; command b is refused".to_owned()),
         remote(RemoteFailure::Daemon(RemoteError::new(
             "you are not trusted",

@@ -50,5 +50,7 @@ pub use output::Output;
 pub use pair::Pair;
 pub use process::Process;
 // For `Process::signal`.
-pub use requirements::{LEFT_OUT_VARIABLE, Missing, REQUIRE_VARIABLE, requirements, runs_here};
+pub use requirements::{
+    LEFT_OUT_VARIABLE, Missing, REQUIRE_VARIABLE, is_known_here, requirements, runs_here,
+};
 pub use rustix::process::Signal;

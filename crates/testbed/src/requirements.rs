@@ -113,6 +113,18 @@ pub fn runs_here(test: &str, requirements: Result<(), impl fmt::Display>) -> boo
     false
 }
 
+/// Whether the hosts' versions have what `test` is about; behind [`require!`](crate::require), which fills in the name.
+///
+/// If they do not, `NOT WITH THIS VERSION <test>: <reason>` goes to standard error: nothing is left out, as there is
+/// nothing to test.
+pub fn is_known_here(test: &str, known: Result<(), impl fmt::Display>) -> bool {
+    let Err(unknown) = known else {
+        return true;
+    };
+    eprintln!("NOT WITH THIS VERSION {test}: {unknown}");
+    false
+}
+
 fn report(line: &str) -> io::Result<()> {
     // Written as one piece: other tests report at the same time.
     io::stderr().write_all(line.as_bytes())?;
@@ -142,11 +154,17 @@ macro_rules! require {
     () => {
         $crate::require!($crate::requirements())
     };
-    ($requirements:expr) => {{
+    (known $known:expr) => {
+        $crate::require!($crate::is_known_here, $known)
+    };
+    ($requirements:expr) => {
+        $crate::require!($crate::runs_here, $requirements)
+    };
+    ($judge:path, $requirements:expr) => {{
         // A test's thread is not always named after it; the type of a function inside is.
         fn here() {}
         let name = ::std::any::type_name_of_val(&here);
-        if !$crate::runs_here(name.strip_suffix("::here").unwrap_or(name), $requirements) {
+        if !$judge(name.strip_suffix("::here").unwrap_or(name), $requirements) {
             return;
         }
     }};

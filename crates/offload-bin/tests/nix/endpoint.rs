@@ -44,7 +44,7 @@ macro_rules! require {
         testbed::require!();
         testbed::require!(ours());
         let bed = bed();
-        testbed::require!(known(&bed));
+        testbed::require!(known known(&bed));
         bed
     }};
 }
@@ -142,6 +142,7 @@ fn a_chain() {
 #[test]
 fn a_floating_output() {
     let bed = require!();
+    testbed::require!(known crate::floating::known(&bed));
     let line = testbed::MachineLine {
         supported_features: "ca-derivations".into(),
         ..bed.pair.machine_line()

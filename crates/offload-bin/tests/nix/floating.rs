@@ -24,7 +24,7 @@ fn bed_with_feature() -> MutexGuard<'static, Bed> {
 }
 
 /// `Err` where a host's Nix has no such derivations.
-fn known(bed: &Bed) -> Result<(), &'static str> {
+pub(crate) fn known(bed: &Bed) -> Result<(), &'static str> {
     let knows = |host: &testbed::Host| {
         let version = host.run(&["nix-store", "--version"]).expect("it runs");
         !version.contains(" 2.3.")
@@ -61,7 +61,7 @@ fn built(bed: &Bed, expression: &str) -> Vec<String> {
 fn a_floating_output() {
     testbed::require!();
     let bed = bed_with_feature();
-    testbed::require!(known(&bed));
+    testbed::require!(known known(&bed));
     let out = built(
         &bed,
         &derivation("floating", "echo floating > $out", FLOATING),
@@ -73,7 +73,7 @@ fn a_floating_output() {
 fn a_floating_output_that_depends_on_another() {
     testbed::require!();
     let bed = bed_with_feature();
-    testbed::require!(known(&bed));
+    testbed::require!(known known(&bed));
     let input = derivation("floating-input", "echo input > $out", FLOATING);
     let attributes = format!("{FLOATING} input = {input};");
     let script = "echo $input > $out; cat $input >> $out";
@@ -85,7 +85,7 @@ fn a_floating_output_that_depends_on_another() {
 fn floating_outputs_that_refer_to_themselves_and_each_other() {
     testbed::require!();
     let bed = bed_with_feature();
-    testbed::require!(known(&bed));
+    testbed::require!(known known(&bed));
     let attributes = format!("{FLOATING} outputs = [ \"out\" \"dev\" ];");
     let script = "mkdir $out $dev; echo self $out > $out/self; echo $out > $dev/out; ln -s $dev/out $dev/link";
     let expression = format!("({})", derivation("floating-two", script, &attributes));
@@ -103,7 +103,7 @@ fn floating_outputs_that_refer_to_themselves_and_each_other() {
 fn a_floating_file() {
     testbed::require!();
     let bed = bed_with_feature();
-    testbed::require!(known(&bed));
+    testbed::require!(known known(&bed));
     let flat = FLOATING.replace("recursive", "flat");
     let out = built(
         &bed,
@@ -116,7 +116,7 @@ fn a_floating_file() {
 fn what_is_built_of_a_floating_output() {
     testbed::require!();
     let bed = bed_with_feature();
-    testbed::require!(known(&bed));
+    testbed::require!(known known(&bed));
     let input = derivation("deferred-input", "echo deferred > $out", FLOATING);
     let attributes = format!("input = {input};");
     let out = bed.built(&derivation("deferred", "cat $input > $out", &attributes));

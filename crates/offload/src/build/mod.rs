@@ -7,7 +7,7 @@ mod outputs;
 use std::collections::BTreeSet;
 
 use store_path::StorePath;
-use worker_protocol::{BuildResult, ValidPathInfo};
+use worker_protocol::{BuildResult, ValidPathInfo, Version};
 
 pub(crate) use self::guix::LOW_DISK;
 pub use self::guix::build_guix;
@@ -18,6 +18,10 @@ use crate::job::Job;
 use crate::local::{LocalStore, NixStore};
 use crate::log::{Level, Log};
 use crate::remote::{Question, Remote};
+
+/// The minor number of the first protocol version in which a daemon tells what became of floating
+/// outputs (nix 2.4; 2.3.7 speaks 1.21).
+const BUILT_OUTPUTS: u8 = 28;
 
 /// What a build brought.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +113,15 @@ pub(crate) async fn make(
     wish: Wish,
     log: &mut Log,
 ) -> Result<Made, Failure> {
+    if let (true, Some(protocol)) = (job.is_floating(), remote.protocol())
+        && !Version::nix(protocol).has_built_outputs()
+    {
+        return Err(Failure::TooOld {
+            what: "content-addressed outputs",
+            protocol,
+            needed: BUILT_OUTPUTS,
+        });
+    }
     // Anyone may send a derivation whose outputs are content-addressed.
     let manner = match remote.trusted() {
         Some(false) if !job.is_floating() => Manner::Path,

@@ -92,6 +92,10 @@ impl Encoder {
     /// # Errors
     /// It is not complete.
     pub fn finish(self) -> Result<(), Error> {
+        self.check_complete()
+    }
+
+    pub(crate) fn check_complete(&self) -> Result<(), Error> {
         if self.is_finished() {
             return Ok(());
         }

@@ -101,7 +101,7 @@ pub use restore::{
     Durability, LeftBehind, Restore, RestoreError, RestoreErrorKind, RestoreOptions, Written,
     restore, restore_with,
 };
-pub use writer::Writer;
+pub use writer::{WriteError, Writer};
 
 /// The archive of a directory that holds a file `greeting` (`hello`) and a symlink `link` to it:
 /// for examples and first tests.

@@ -6,7 +6,6 @@
 mod tree;
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -16,8 +15,8 @@ use ::tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
 pub use self::tree::{dump, restore};
 
 use crate::reader::{Cursor, Found, Progress};
-use crate::writer::GATHERED;
-use crate::{Encoder, Event, Limits, ReadError};
+use crate::writer::Outgoing;
+use crate::{Event, Limits, ReadError, WriteError};
 
 /// Reads an archive, event by event, from anything that buffers.
 ///
@@ -105,12 +104,12 @@ impl<R: AsyncBufRead + Unpin> Reader<R> {
 
 /// Writes an archive, event by event, to a sink.
 ///
-/// As [`crate::Writer`], for tokio. Cancelling a call leaves the sink with an unknown part of it.
+/// As [`crate::Writer`], for tokio. A call that is cancelled while it waits for the sink leaves there
+/// an unknown part of what it had, as a failure does: every later call fails.
 #[derive(Debug)]
 pub struct Writer<W> {
     sink: W,
-    encoder: Encoder,
-    gathered: Vec<u8>,
+    outgoing: Outgoing,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
@@ -123,8 +122,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     pub fn with_limits(sink: W, limits: Limits) -> Self {
         Self {
             sink,
-            encoder: Encoder::with_limits(limits),
-            gathered: Vec::new(),
+            outgoing: Outgoing::new(limits),
         }
     }
 
@@ -132,38 +130,31 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     ///
     /// # Errors
     /// As for [`crate::Writer::write`].
-    pub async fn write(&mut self, event: Event<'_>) -> io::Result<()> {
-        match event {
-            Event::Data(data) if data.len() >= GATHERED => {
-                self.encoder.pass_data(data.len() as u64)?;
-                self.flush().await?;
-                self.sink.write_all(data).await
-            }
-            event => {
-                self.encoder.encode(event, &mut self.gathered)?;
-                if self.gathered.len() >= GATHERED {
-                    self.flush().await
-                } else {
-                    Ok(())
-                }
-            }
+    pub async fn write(&mut self, event: Event<'_>) -> Result<(), WriteError> {
+        match self.outgoing.push(event)? {
+            Some(data) => self.send(data).await,
+            None => Ok(()),
         }
     }
 
-    async fn flush(&mut self) -> io::Result<()> {
-        self.sink.write_all(&self.gathered).await?;
-        self.gathered.clear();
+    async fn send(&mut self, data: &[u8]) -> Result<(), WriteError> {
+        let gathered = self.outgoing.begin()?;
+        let sent = self.sink.write_all(gathered).await;
+        sent.map_err(WriteError::Sink)?;
+        let sent = self.sink.write_all(data).await;
+        sent.map_err(WriteError::Sink)?;
+        self.outgoing.end();
         Ok(())
     }
 
     /// Ends the archive and hands back the sink, which has got all of it.
     ///
     /// # Errors
-    /// The archive is not complete, or the sink fails.
-    pub async fn finish(mut self) -> io::Result<W> {
-        self.flush().await?;
-        self.sink.flush().await?;
-        self.encoder.finish()?;
+    /// The archive is not complete, or the sink fails now or did before.
+    pub async fn finish(mut self) -> Result<W, WriteError> {
+        self.outgoing.check_complete()?;
+        self.send(b"").await?;
+        self.sink.flush().await.map_err(WriteError::Sink)?;
         Ok(self.sink)
     }
 }

@@ -209,16 +209,26 @@ impl Restore {
     /// The archive is not complete, or what was asked to be flushed cannot be. What was created
     /// is removed.
     pub fn finish(mut self) -> Result<(), RestoreError> {
+        self.flush()?;
+        self.keep();
+        Ok(())
+    }
+
+    /// All of [`Restore::finish`] that can fail or take its time. What was created is still
+    /// removed unless [`Restore::keep`] follows.
+    pub(crate) fn flush(&mut self) -> Result<(), RestoreError> {
         if self.tree.is_abandoned() {
             return Err(self.tree.fail(RestoreErrorKind::Abandoned));
         }
         if let Some(error) = self.decoder.end_of_input() {
             return Err(self.tree.fail(RestoreErrorKind::Archive(error)));
         }
-        match self.tree.complete() {
-            Ok(()) => Ok(()),
-            Err(kind) => Err(self.tree.fail(kind)),
-        }
+        self.tree.flush_all().map_err(|kind| self.tree.fail(kind))
+    }
+
+    /// What was created is to stay.
+    pub(crate) fn keep(mut self) {
+        self.tree.keep();
     }
 }
 

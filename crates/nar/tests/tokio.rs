@@ -5,15 +5,18 @@
     reason = "a test that panics fails, and says where"
 )]
 
+use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::mpsc;
 use std::task::{Context, Poll};
 
 use nar::testing::trees;
 use nar::{Events, Kind, RestoreErrorKind, RestoreOptions};
 use proptest::prelude::*;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, BufReader, ReadBuf};
 use tokio::runtime::Runtime;
 
 fn runtime() -> Runtime {
@@ -149,23 +152,107 @@ fn a_large_file_comes_out_as_it_is() {
     assert!(archive == expected);
 }
 
-#[test]
-fn a_dropped_future_leaves_nothing() {
-    let archive = nar::example();
+/// Hands out its pieces, and keeps the runtime's threads for blocking work from doing any more
+/// right before the next thing.
+struct Holding<'a> {
+    pieces: &'a [&'a [u8]],
+    then: Then,
+    /// Dropped, it lets the threads go on.
+    held: Rc<RefCell<Option<mpsc::Sender<()>>>>,
+}
+
+/// What comes behind the pieces. The last of them is handed out while the threads are held, too.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    Piece,
+    End,
+    Nothing,
+}
+
+impl AsyncRead for Holding<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let left = usize::from(self.then == Then::Piece);
+        if self.pieces.len() == left {
+            let (sender, receiver) = mpsc::channel::<()>();
+            tokio::task::spawn_blocking(move || receiver.recv());
+            *self.held.borrow_mut() = Some(sender);
+        }
+        match self.pieces.split_off_first() {
+            Some(piece) => buffer.put_slice(piece),
+            None if self.then == Then::Nothing => return Poll::Pending,
+            None => {}
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Drops a restore while nothing can be done for it, and says whether its tree stood there right
+/// then. It never does in the end.
+fn stands_when_dropped(pieces: &[&[u8]], then: Then) -> bool {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("root");
-    runtime().block_on(async {
-        let (mut sink, mut source) = tokio::io::duplex(10_000);
-        sink.write_all(&archive[..200]).await.unwrap();
-        let restore = nar::tokio::restore(&mut source, &path, RestoreOptions::default());
-        let mut restore = Box::pin(restore);
-        // Until the directory is there; its source has no more, so the restore waits.
-        while !path.exists() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let held = Rc::new(RefCell::new(None));
+    let stands = runtime.block_on(async {
+        let mut source = Holding {
+            pieces,
+            then,
+            held: held.clone(),
+        };
+        let options = RestoreOptions::default();
+        let mut restore = Box::pin(nar::tokio::restore(&mut source, &path, options));
+        while held.borrow().is_none() {
             poll_once(&mut restore).await;
         }
         drop(restore);
+        path.exists()
     });
+    held.take();
+    // What was handed to the thread before is done by then; what it left behind, soon.
+    let done = runtime.spawn_blocking(|| ());
+    runtime.block_on(done).unwrap();
+    drop(runtime);
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    stands
+}
+
+#[test]
+fn a_future_dropped_while_it_reads_leaves_removing_to_others() {
+    let archive = nar::example();
+    assert!(stands_when_dropped(&[&archive[..200]], Then::Nothing));
+}
+
+#[test]
+fn a_future_dropped_while_it_writes_leaves_nothing() {
+    let (head, tail) = (&nar::example()[..200], &nar::example()[200..]);
+    assert!(!stands_when_dropped(&[head], Then::Piece));
+    assert!(stands_when_dropped(&[head, tail], Then::Piece));
+}
+
+#[test]
+fn a_future_dropped_while_it_finishes_leaves_nothing() {
+    assert!(stands_when_dropped(&[&nar::example()], Then::End));
+}
+
+#[test]
+fn a_future_that_nobody_drops_keeps_its_tree() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("root");
+    runtime().block_on(async {
+        let archive = nar::example();
+        let options = RestoreOptions::default();
+        nar::tokio::restore(&mut &archive[..], &path, options)
+            .await
+            .unwrap();
+    });
+    assert_eq!(fs::read(path.join("greeting")).unwrap(), b"hello");
 }
 
 async fn poll_once<F: Future + Unpin>(future: &mut F) {

@@ -52,7 +52,7 @@ pub struct LeftBehind {
 }
 
 impl RestoreError {
-    pub(super) fn system(path: &Path, operation: &'static str, errno: Errno) -> Self {
+    pub(crate) fn system(path: &Path, operation: &'static str, errno: Errno) -> Self {
         let kind = RestoreErrorKind::system(operation, errno);
         Self {
             path: path.to_owned(),

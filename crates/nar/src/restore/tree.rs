@@ -288,16 +288,19 @@ impl Tree {
         rustix::fs::fsync(descriptor).map_err(|errno| RestoreErrorKind::system("flush", errno))
     }
 
-    /// Everything was created and is to stay.
-    pub(super) fn complete(&mut self) -> Result<(), RestoreErrorKind> {
+    /// Everything was created: flushes what is flushed at the end.
+    pub(super) fn flush_all(&self) -> Result<(), RestoreErrorKind> {
         match self.options.durability {
-            Durability::Process => {}
-            Durability::Power => self.flush(&self.parent)?,
+            Durability::Process => Ok(()),
+            Durability::Power => self.flush(&self.parent),
             Durability::PowerAtEnd => rustix::fs::syncfs(&self.parent)
-                .map_err(|errno| RestoreErrorKind::system("flush the file system of", errno))?,
+                .map_err(|errno| RestoreErrorKind::system("flush the file system of", errno)),
         }
+    }
+
+    /// What was created is to stay.
+    pub(super) fn keep(&mut self) {
         self.state = State::Completed;
-        Ok(())
     }
 
     /// Removes what was created and makes the error that says so.

@@ -4,9 +4,11 @@ use std::io;
 use std::path::PathBuf;
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use ::tokio::runtime::Handle;
 use ::tokio::task::{JoinHandle, spawn_blocking};
+use rustix::io::Errno;
 
-use crate::{Dump, Restore, RestoreError, RestoreErrorKind, RestoreOptions};
+use crate::{Dump, Restore, RestoreError, RestoreOptions};
 
 /// Bytes that a dump or restore moves at a time.
 const BUFFER: usize = 256 * 1024;
@@ -21,18 +23,20 @@ pub async fn dump(
     sink: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<u64> {
     let path = path.into();
+    let cancelled = |Cancelled| io::Error::from(Errno::CANCELED);
     let fill = |mut dump: Dump, mut buffer: Vec<u8>| {
         spawn_blocking(move || {
             let filled = dump.fill(&mut buffer);
             (dump, buffer, filled)
         })
     };
-    let dump = finished(spawn_blocking(move || Dump::new(path))).await??;
+    let begun = finished(spawn_blocking(move || Dump::new(path))).await;
+    let dump = begun.map_err(cancelled)??;
     let mut filling = fill(dump, vec![0; BUFFER]);
     let mut spare = vec![0; BUFFER];
     let mut size = 0;
     loop {
-        let (dump, buffer, filled) = finished(filling).await?;
+        let (dump, buffer, filled) = finished(filling).await.map_err(cancelled)?;
         let length = filled?;
         if length == 0 {
             sink.flush().await?;
@@ -49,8 +53,16 @@ pub async fn dump(
 /// source's end, where the archive must end too. The file system is written on tokio's threads
 /// for blocking work.
 ///
+/// When the future is dropped before it has returned, all that was created is removed, on those
+/// threads too and therefore some time later: until then `path` is taken, so that another attempt
+/// at the same path may fail.
+///
 /// # Errors
-/// As for [`crate::restore`]. What was created is removed, also when the future is dropped.
+/// As for [`crate::restore`]. What was created was removed by then. If the runtime shuts down
+/// meanwhile, the error is `ECANCELED`.
+///
+/// # Panics
+/// Outside of a runtime.
 pub async fn restore(
     source: &mut (impl AsyncRead + Unpin),
     path: impl Into<PathBuf>,
@@ -58,37 +70,84 @@ pub async fn restore(
 ) -> Result<(), RestoreError> {
     let path = path.into();
     let named = path.clone();
-    // The work itself panicked, and what it had created was removed on the way out.
-    let lost = |error: io::Error| RestoreError {
-        path: named.clone(),
-        kind: RestoreErrorKind::source(&error),
-        left_behind: Vec::new(),
-    };
-    let begun = finished(spawn_blocking(move || Restore::to(path, options))).await;
-    let mut restore = begun.map_err(lost)??;
+    let cancelled = |Cancelled| RestoreError::system(&named, "restore", Errno::CANCELED);
+
+    let begun = spawn_blocking(move || Restore::to(path, options).map(Unfinished::new));
+    let mut restore = finished(begun).await.map_err(cancelled)??;
     let mut buffer = vec![0; BUFFER];
     loop {
-        let length = match source.read(&mut buffer).await {
-            Ok(0) => {
-                let finish = finished(spawn_blocking(move || restore.finish())).await;
-                return finish.map_err(lost)?;
+        match source.read(&mut buffer).await {
+            Ok(0) => break,
+            Ok(length) => {
+                let write = restore.work(move |restore| {
+                    let written = restore.write_all(&buffer[..length]);
+                    written.map(|()| buffer)
+                });
+                let written;
+                (restore, written) = finished(write).await.map_err(cancelled)?;
+                buffer = written?;
             }
-            Ok(length) => length,
             Err(error) => {
-                let fail = finished(spawn_blocking(move || restore.fail_source(&error))).await;
-                return Err(fail.unwrap_or_else(lost));
+                let fail = restore.work(move |restore| restore.fail_source(&error));
+                let (_, error) = finished(fail).await.map_err(cancelled)?;
+                return Err(error);
             }
-        };
-        let write = spawn_blocking(move || {
-            let written = restore.write_all(&buffer[..length]);
-            (restore, buffer, written)
-        });
-        let written;
-        (restore, buffer, written) = finished(write).await.map_err(lost)?;
-        written?;
+        }
+    }
+    let (restore, flushed) = finished(restore.work(Restore::flush))
+        .await
+        .map_err(cancelled)?;
+    flushed?;
+    // Nothing is waited for any more: the caller learns of it, or it is removed.
+    restore.keep();
+    Ok(())
+}
+
+/// A restore that, when it is dropped, is removed by a thread for blocking work: removing many
+/// files takes its time.
+struct Unfinished(Option<Restore>);
+
+impl Unfinished {
+    fn new(restore: Restore) -> Self {
+        Self(Some(restore))
+    }
+
+    /// Does something with the restore where that may block, and hands it back with the result.
+    fn work<T: Send + 'static>(
+        mut self,
+        work: impl FnOnce(&mut Restore) -> T + Send + 'static,
+    ) -> JoinHandle<(Self, T)> {
+        spawn_blocking(move || {
+            let restore = self.0.as_mut().expect("only dropping takes it");
+            let done = work(restore);
+            (self, done)
+        })
+    }
+
+    fn keep(mut self) {
+        if let Some(restore) = self.0.take() {
+            restore.keep();
+        }
     }
 }
 
-async fn finished<T>(work: JoinHandle<T>) -> io::Result<T> {
-    work.await.map_err(io::Error::other)
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let Some(restore) = self.0.take() else { return };
+        // A runtime that is shutting down drops the work, and with it the restore, at once.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(move || drop(restore));
+        }
+    }
+}
+
+/// The runtime shuts down, and will not do the work.
+struct Cancelled;
+
+/// Waits for work. When that panics, so does this.
+async fn finished<T>(work: JoinHandle<T>) -> Result<T, Cancelled> {
+    work.await.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Cancelled,
+    })
 }

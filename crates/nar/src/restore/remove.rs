@@ -30,15 +30,28 @@ impl Identity {
 
 /// Removes `name` and everything in it, if it is still `root`; returns what could not be removed.
 /// Follows no symbolic link and leaves other file systems alone.
+///
+/// What something is of which it could not be found out, for the reason in `root`, nobody knows: a
+/// directory that nothing is in is removed then, and anything else left behind.
 pub(super) fn remove(
     parent: BorrowedFd<'_>,
     name: &CStr,
     path: &Path,
-    root: Identity,
+    root: Result<Identity, Errno>,
 ) -> Vec<LeftBehind> {
     let mut removal = Removal {
         left_behind: Vec::new(),
-        device: root.device,
+        device: root.map_or(0, |root| root.device),
+    };
+    let root = match root {
+        Ok(root) => root,
+        Err(unknown) => {
+            match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(_) => removal.leave(path.to_owned(), Some(unknown)),
+            }
+            return removal.left_behind;
+        }
     };
     match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => {}
@@ -126,5 +139,34 @@ impl Removal {
             self.remove(directory.as_fd(), &name, &path, kind, depth + 1);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_removed_if_empty_and_reported_otherwise() {
+        let place = tempfile::tempdir().unwrap();
+        let parent = fs::File::open(place.path()).unwrap();
+        let path = place.path().join("root");
+        let remove = || remove(parent.as_fd(), c"root", &path, Err(Errno::IO));
+        assert_eq!(remove(), []);
+        fs::create_dir(&path).unwrap();
+        assert_eq!(remove(), []);
+        assert!(!path.exists());
+        let left = LeftBehind {
+            path: path.clone(),
+            errno: Some(Errno::IO.raw_os_error()),
+        };
+        fs::write(&path, "whose?").unwrap();
+        assert_eq!(remove(), [left.clone()]);
+        fs::remove_file(&path).unwrap();
+        fs::create_dir_all(path.join("whose?")).unwrap();
+        assert_eq!(remove(), [left]);
+        assert!(path.join("whose?").is_dir());
     }
 }

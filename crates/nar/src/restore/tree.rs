@@ -3,7 +3,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::remove::{self, Identity};
@@ -74,8 +74,8 @@ struct File {
 enum State {
     /// Nothing was created yet.
     Empty,
-    /// The root was created and is this.
-    Begun(Identity),
+    /// The root was created and is this; or why it is not known what it is.
+    Begun(Result<Identity, Errno>),
     /// All is there and is to stay.
     Completed,
     /// Whatever was there was removed.
@@ -159,7 +159,8 @@ impl Tree {
         let (parent, name) = self.place();
         let descriptor = rustix::fs::openat(parent, name, CREATE, Mode::from_raw_mode(mode))
             .map_err(|errno| RestoreErrorKind::system("create", errno))?;
-        if self.begin()? {
+        if self.is_empty() {
+            self.begin(rustix::fs::fstat(&descriptor))?;
             self.begin_bare(&descriptor)?;
         }
         self.file = Some(File {
@@ -217,7 +218,9 @@ impl Tree {
         let (parent, name) = self.place();
         rustix::fs::symlinkat(target, parent, name)
             .map_err(|errno| RestoreErrorKind::system("create", errno))?;
-        self.begin()?;
+        if self.is_empty() {
+            self.begin(rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW))?;
+        }
         if self.options.canonical {
             let (parent, name) = self.place();
             rustix::fs::utimensat(parent, name, &STORE_TIME, AtFlags::SYMLINK_NOFOLLOW)
@@ -232,11 +235,14 @@ impl Tree {
         let (parent, name) = self.place();
         rustix::fs::mkdirat(parent, name, mode)
             .map_err(|errno| RestoreErrorKind::system("create", errno))?;
-        let is_root = self.begin()?;
-        let (parent, name) = self.place();
-        let descriptor = rustix::fs::openat(parent, name, ENTER, Mode::empty())
-            .map_err(|errno| RestoreErrorKind::system("open", errno))?;
+        let opened = rustix::fs::openat(parent, name, ENTER, Mode::empty());
+        let is_root = self.is_empty();
+        if let (true, Err(errno)) = (is_root, &opened) {
+            self.state = State::Begun(Err(*errno));
+        }
+        let descriptor = opened.map_err(|errno| RestoreErrorKind::system("open", errno))?;
         if is_root {
+            self.begin(rustix::fs::fstat(&descriptor))?;
             self.begin_bare(&descriptor)?;
         }
         let path = self.relative.len().saturating_sub(1);
@@ -261,15 +267,17 @@ impl Tree {
         self.flush(&directory.descriptor)
     }
 
-    /// Remembers what was created, if it is the root; says whether it is.
-    fn begin(&mut self) -> Result<bool, RestoreErrorKind> {
-        if self.state != State::Empty {
-            return Ok(false);
-        }
-        let root = rustix::fs::statat(&self.parent, &*self.name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|errno| RestoreErrorKind::system("examine", errno))?;
-        self.state = State::Begun(Identity::of(&root));
-        Ok(true)
+    /// Whether nothing was created yet.
+    fn is_empty(&self) -> bool {
+        self.state == State::Empty
+    }
+
+    /// Remembers that the root was created, and what it is if that could be found out.
+    fn begin(&mut self, root: Result<Stat, Errno>) -> Result<(), RestoreErrorKind> {
+        let root = root.map(|root| Identity::of(&root));
+        self.state = State::Begun(root);
+        root.map(drop)
+            .map_err(|errno| RestoreErrorKind::system("examine", errno))
     }
 
     /// Takes off the root of a store's tree what it inherited: all else then inherits nothing.

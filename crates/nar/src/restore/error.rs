@@ -62,6 +62,13 @@ impl RestoreError {
     }
 }
 
+impl LeftBehind {
+    pub(super) fn new(path: PathBuf, errno: Option<Errno>) -> Self {
+        let errno = errno.map(Errno::raw_os_error);
+        Self { path, errno }
+    }
+}
+
 impl RestoreErrorKind {
     pub(super) fn system(operation: &'static str, errno: Errno) -> Self {
         Self::System {

@@ -39,19 +39,18 @@ pub(super) fn remove(
     path: &Path,
     root: Result<Identity, Errno>,
 ) -> Vec<LeftBehind> {
-    let mut removal = Removal {
-        left_behind: Vec::new(),
-        device: root.map_or(0, |root| root.device),
-    };
     let root = match root {
         Ok(root) => root,
         Err(unknown) => {
-            match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(_) => removal.leave(path.to_owned(), Some(unknown)),
-            }
-            return removal.left_behind;
+            return match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => Vec::new(),
+                Err(_) => vec![LeftBehind::new(path.to_owned(), Some(unknown))],
+            };
         }
+    };
+    let mut removal = Removal {
+        left_behind: Vec::new(),
+        root,
     };
     match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => {}
@@ -66,15 +65,12 @@ pub(super) fn remove(
 
 struct Removal {
     left_behind: Vec<LeftBehind>,
-    device: u64,
+    root: Identity,
 }
 
 impl Removal {
     fn leave(&mut self, path: PathBuf, errno: Option<Errno>) {
-        self.left_behind.push(LeftBehind {
-            path,
-            errno: errno.map(Errno::raw_os_error),
-        });
+        self.left_behind.push(LeftBehind::new(path, errno));
     }
 
     fn remove(
@@ -87,8 +83,10 @@ impl Removal {
     ) {
         let before = self.left_behind.len();
         let flags = if kind == FileType::Directory {
-            if let Err(errno) = self.empty(parent, name, path, depth) {
-                return self.leave(path.to_owned(), Some(errno));
+            match self.empty(parent, name, path, depth) {
+                Ok(true) => {}
+                Ok(false) => return self.leave(path.to_owned(), None),
+                Err(errno) => return self.leave(path.to_owned(), Some(errno)),
             }
             AtFlags::REMOVEDIR
         } else {
@@ -102,20 +100,25 @@ impl Removal {
         }
     }
 
-    /// Removes everything in the directory.
+    /// Removes everything in the directory. Does nothing and returns false if it should be the root
+    /// and is not: only what is open cannot be swapped any more for something else.
     fn empty(
         &mut self,
         parent: BorrowedFd<'_>,
         name: &CStr,
         path: &Path,
         depth: usize,
-    ) -> Result<(), Errno> {
+    ) -> Result<bool, Errno> {
         if depth == DEPTH {
             return Err(Errno::LOOP);
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-        if rustix::fs::fstat(&directory)?.st_dev != self.device {
+        let identity = Identity::of(&rustix::fs::fstat(&directory)?);
+        if depth == 0 && identity != self.root {
+            return Ok(false);
+        }
+        if identity.device != self.root.device {
             return Err(Errno::XDEV);
         }
         // A completed directory of a store is not writable.
@@ -138,13 +141,14 @@ impl Removal {
             let path = path.join(OsStr::from_bytes(name.to_bytes()));
             self.remove(directory.as_fd(), &name, &path, kind, depth + 1);
         }
-        Ok(())
+        Ok(true)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -158,15 +162,34 @@ mod tests {
         fs::create_dir(&path).unwrap();
         assert_eq!(remove(), []);
         assert!(!path.exists());
-        let left = LeftBehind {
-            path: path.clone(),
-            errno: Some(Errno::IO.raw_os_error()),
-        };
+        let left = LeftBehind::new(path.clone(), Some(Errno::IO));
         fs::write(&path, "whose?").unwrap();
         assert_eq!(remove(), [left.clone()]);
         fs::remove_file(&path).unwrap();
         fs::create_dir_all(path.join("whose?")).unwrap();
         assert_eq!(remove(), [left]);
         assert!(path.join("whose?").is_dir());
+    }
+
+    #[test]
+    fn what_takes_the_roots_place_right_after_it_was_looked_at_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let parent = fs::File::open(place.path()).unwrap();
+        let path = place.path().join("root");
+        fs::create_dir(&path).unwrap();
+        let root = Identity::of(&rustix::fs::stat(&path).unwrap());
+        fs::rename(&path, place.path().join("moved")).unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("theirs"), "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
+
+        let mut removal = Removal {
+            left_behind: Vec::new(),
+            root,
+        };
+        removal.remove(parent.as_fd(), c"root", &path, FileType::Directory, 0);
+        assert_eq!(removal.left_behind, [LeftBehind::new(path.clone(), None)]);
+        assert!(path.join("theirs").exists());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode(), 0o040_750);
     }
 }

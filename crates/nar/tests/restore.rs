@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use nar::testing::Tree;
 use nar::{
-    Durability, Kind, Restore, RestoreError, RestoreErrorKind, RestoreOptions, restore,
-    restore_with,
+    Durability, Encoder, Event, Kind, Limits, Restore, RestoreError, RestoreErrorKind,
+    RestoreOptions, restore, restore_with,
 };
 use tempfile::{TempDir, tempdir};
 
@@ -341,6 +341,50 @@ fn what_cannot_be_removed_is_reported_and_all_else_is() {
         1,
         "only the way there"
     );
+}
+
+/// Directories inside each other, as deep as nothing but a restore's own limit allows. The archive
+/// ends in the innermost.
+fn descent(depth: usize) -> (Vec<u8>, RestoreOptions) {
+    let options = RestoreOptions {
+        limits: Limits {
+            depth,
+            ..Limits::NIX
+        },
+        ..Default::default()
+    };
+    let mut encoder = Encoder::with_limits(options.limits);
+    let mut archive = Vec::new();
+    for level in 0..depth {
+        if level > 0 {
+            encoder.encode(Event::Entry(b"d"), &mut archive).unwrap();
+        }
+        encoder.encode(Event::Directory, &mut archive).unwrap();
+    }
+    (archive, options)
+}
+
+#[test]
+fn a_tree_of_any_depth_is_removed() {
+    let (place, path) = place();
+    let (archive, options) = descent(700);
+    let error = restore_with(&mut &*archive, &path, options).unwrap_err();
+    assert!(
+        matches!(&error.kind, RestoreErrorKind::Archive(error) if error.kind == Kind::Truncated),
+        "{error}"
+    );
+    assert_eq!(error.left_behind, []);
+    assert!(is_empty(&place));
+}
+
+#[test]
+fn a_directory_of_many_entries_is_removed() {
+    let (place, path) = place();
+    let entries = (0..5000).map(|name| (name.to_string().into_bytes(), file(false, "")));
+    let archive = Tree::Directory(entries.collect()).encode().unwrap();
+    let error = restore(&mut &archive[..archive.len() - 8], &path).unwrap_err();
+    assert_eq!(error.left_behind, []);
+    assert!(is_empty(&place));
 }
 
 #[test]

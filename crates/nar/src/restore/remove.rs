@@ -1,16 +1,29 @@
+//! Removing what a restore has created. Nothing here is recursive: how deep a tree is was for its
+//! archive to say.
+
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::vec;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::LeftBehind;
 
-/// How many directories inside each other are removed. A restore makes at most as many as its
-/// limit says; what is deeper was put there by someone else.
+/// How many directories inside each other are removed, unless the restore's own limit is higher.
+/// What is deeper was put there by someone else.
 const DEPTH: usize = 256;
+
+/// How often a directory is listed while that helps: a file system may pass over entries when
+/// others are removed meanwhile.
+const PASSES: u32 = 8;
+
+/// Bytes asked of the kernel at a time when a directory is read: a few hundred entries. One such
+/// listing is held for each open directory.
+const LISTING: usize = 8 * 1024;
 
 /// Which file it is, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +42,8 @@ impl Identity {
 }
 
 /// Removes `name` and everything in it, if it is still `root`; returns what could not be removed.
-/// Follows no symbolic link and leaves other file systems alone.
+/// Follows no symbolic link and leaves other file systems alone. Opens no more descriptors than the
+/// restore of the same tree, which had at most `depth` directories open.
 ///
 /// What something is of which it could not be found out, for the reason in `root`, nobody knows: a
 /// directory that nothing is in is removed then, and anything else left behind.
@@ -38,6 +52,7 @@ pub(super) fn remove(
     name: &CStr,
     path: &Path,
     root: Result<Identity, Errno>,
+    depth: usize,
 ) -> Vec<LeftBehind> {
     let root = match root {
         Ok(root) => root,
@@ -48,101 +63,202 @@ pub(super) fn remove(
             };
         }
     };
-    let mut removal = Removal {
-        left_behind: Vec::new(),
-        root,
-    };
+    let mut removal = Removal::new(parent, path, root, depth);
     match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => {}
-        Err(errno) => removal.leave(path.to_owned(), Some(errno)),
-        Ok(stat) if Identity::of(&stat) != root => removal.leave(path.to_owned(), None),
-        Ok(stat) => {
-            removal.remove(parent, name, path, FileType::from_raw_mode(stat.st_mode), 0);
-        }
+        Err(errno) => removal.leave(Some(errno)),
+        Ok(stat) if Identity::of(&stat) != root => removal.leave(None),
+        Ok(stat) => removal.run(name.to_owned(), FileType::from_raw_mode(stat.st_mode)),
     }
     removal.left_behind
 }
 
-struct Removal {
-    left_behind: Vec<LeftBehind>,
+struct Removal<'a> {
+    parent: BorrowedFd<'a>,
     root: Identity,
+    depth: usize,
+    /// The path of what is at hand.
+    path: PathBuf,
+    /// The directories that are being emptied, inside each other.
+    open: Vec<Directory>,
+    listing: Vec<MaybeUninit<u8>>,
+    left_behind: Vec<LeftBehind>,
 }
 
-impl Removal {
-    fn leave(&mut self, path: PathBuf, errno: Option<Errno>) {
-        self.left_behind.push(LeftBehind::new(path, errno));
-    }
+struct Directory {
+    name: CString,
+    descriptor: OwnedFd,
+    /// Listed and not removed yet.
+    entries: vec::IntoIter<(CString, FileType)>,
+    /// How often it was listed to its end before.
+    passes: u32,
+    /// Whether anything in it was removed since it was listed from its beginning.
+    has_shrunk: bool,
+    /// How much was left behind before that.
+    left_before: usize,
+}
 
-    fn remove(
-        &mut self,
-        parent: BorrowedFd<'_>,
-        name: &CStr,
-        path: &Path,
-        kind: FileType,
-        depth: usize,
-    ) {
-        let before = self.left_behind.len();
-        let flags = if kind == FileType::Directory {
-            match self.empty(parent, name, path, depth) {
-                Ok(true) => {}
-                Ok(false) => return self.leave(path.to_owned(), None),
-                Err(errno) => return self.leave(path.to_owned(), Some(errno)),
-            }
-            AtFlags::REMOVEDIR
-        } else {
-            AtFlags::empty()
-        };
-        match rustix::fs::unlinkat(parent, name, flags) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            // What is left inside was named already.
-            Err(Errno::NOTEMPTY) if self.left_behind.len() > before => {}
-            Err(errno) => self.leave(path.to_owned(), Some(errno)),
+impl<'a> Removal<'a> {
+    fn new(parent: BorrowedFd<'a>, path: &Path, root: Identity, depth: usize) -> Self {
+        Self {
+            parent,
+            root,
+            depth: depth.max(DEPTH),
+            path: path.to_owned(),
+            open: Vec::new(),
+            listing: vec![MaybeUninit::uninit(); LISTING],
+            left_behind: Vec::new(),
         }
     }
 
-    /// Removes everything in the directory. Does nothing and returns false if it should be the root
-    /// and is not: only what is open cannot be swapped any more for something else.
-    fn empty(
-        &mut self,
-        parent: BorrowedFd<'_>,
-        name: &CStr,
-        path: &Path,
-        depth: usize,
-    ) -> Result<bool, Errno> {
-        if depth == DEPTH {
+    /// Removes the root, which has this name and is of this kind.
+    fn run(&mut self, name: CString, kind: FileType) {
+        self.begin(name, kind);
+        while let Some(directory) = self.open.last_mut() {
+            if let Some((name, kind)) = directory.entries.next() {
+                self.path.push(OsStr::from_bytes(name.to_bytes()));
+                self.begin(name, kind);
+                continue;
+            }
+            match list(&directory.descriptor, &mut self.listing) {
+                Ok(entries) if !entries.is_empty() => directory.entries = entries.into_iter(),
+                listed => self.close(listed.err()),
+            }
+        }
+    }
+
+    /// The directory that holds what is at hand.
+    fn holder(&self) -> BorrowedFd<'_> {
+        self.open
+            .last()
+            .map_or(self.parent, |directory| directory.descriptor.as_fd())
+    }
+
+    /// Removes something, or opens it if it is a directory.
+    fn begin(&mut self, name: CString, kind: FileType) {
+        let removed = match self.is_directory(&name, kind) {
+            Ok(false) => rustix::fs::unlinkat(self.holder(), &*name, AtFlags::empty()),
+            Ok(true) => match self.enter(&name) {
+                Ok(Some(descriptor)) => {
+                    self.open.push(Directory {
+                        name,
+                        descriptor,
+                        entries: Vec::new().into_iter(),
+                        passes: 0,
+                        has_shrunk: false,
+                        left_before: self.left_behind.len(),
+                    });
+                    return;
+                }
+                Ok(None) => return self.leave(None),
+                // An empty one need not be opened.
+                Err(errno) => rustix::fs::unlinkat(self.holder(), &*name, AtFlags::REMOVEDIR)
+                    .map_err(|_| errno),
+            },
+            Err(errno) => Err(errno),
+        };
+        self.end(removed);
+    }
+
+    /// Not every file system says in the directory what an entry is.
+    fn is_directory(&self, name: &CStr, kind: FileType) -> Result<bool, Errno> {
+        if kind != FileType::Unknown {
+            return Ok(kind == FileType::Directory);
+        }
+        let stat = rustix::fs::statat(self.holder(), name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+    }
+
+    /// Opens a directory and makes it writable, or returns `None` if it should be the root and is
+    /// not: only what is open cannot be swapped any more for something else.
+    fn enter(&self, name: &CStr) -> Result<Option<OwnedFd>, Errno> {
+        if self.open.len() >= self.depth {
             return Err(Errno::LOOP);
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+        let directory = rustix::fs::openat(self.holder(), name, flags, Mode::empty())?;
         let identity = Identity::of(&rustix::fs::fstat(&directory)?);
-        if depth == 0 && identity != self.root {
-            return Ok(false);
+        if self.open.is_empty() && identity != self.root {
+            return Ok(None);
         }
         if identity.device != self.root.device {
             return Err(Errno::XDEV);
         }
         // A completed directory of a store is not writable.
         rustix::fs::fchmod(&directory, Mode::RWXU)?;
-        // Listed first and removed then: removing while listing may skip entries.
-        let mut entries: Vec<(CString, FileType)> = Vec::new();
-        for entry in Dir::read_from(&directory)? {
-            let entry = entry?;
-            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                entries.push((entry.file_name().to_owned(), entry.file_type()));
+        Ok(Some(directory))
+    }
+
+    /// Removes the innermost directory, which was gone through, as far as it could be listed.
+    fn close(&mut self, failed: Option<Errno>) {
+        let Some(mut directory) = self.open.pop() else {
+            return;
+        };
+        let removed = rustix::fs::unlinkat(self.holder(), &*directory.name, AtFlags::REMOVEDIR);
+        let is_left = removed == Err(Errno::NOTEMPTY);
+        let may_help = failed.is_none() && directory.has_shrunk && directory.passes < PASSES;
+        if is_left && may_help && directory.rewind().is_ok() {
+            self.left_behind.truncate(directory.left_before);
+            self.open.push(directory);
+            return;
+        }
+        let is_explained = self.left_behind.len() > directory.left_before;
+        match failed {
+            Some(errno) => self.end(removed.map_err(|_| errno)),
+            // What is left inside was named already.
+            None if is_left && is_explained => drop(self.path.pop()),
+            None => self.end(removed),
+        }
+    }
+
+    /// What was at hand was removed, or was not.
+    fn end(&mut self, removed: Result<(), Errno>) {
+        match removed {
+            Err(errno) if errno != Errno::NOENT => self.leave(Some(errno)),
+            _ => {
+                if let Some(holder) = self.open.last_mut() {
+                    holder.has_shrunk = true;
+                }
+                self.path.pop();
             }
         }
-        for (name, kind) in entries {
-            let kind = match kind {
-                FileType::Unknown => FileType::from_raw_mode(
-                    rustix::fs::statat(&directory, &*name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode,
-                ),
-                kind => kind,
-            };
-            let path = path.join(OsStr::from_bytes(name.to_bytes()));
-            self.remove(directory.as_fd(), &name, &path, kind, depth + 1);
-        }
-        Ok(true)
     }
+
+    /// What was at hand stays.
+    fn leave(&mut self, errno: Option<Errno>) {
+        let left = LeftBehind::new(self.path.clone(), errno);
+        self.left_behind.push(left);
+        self.path.pop();
+    }
+}
+
+impl Directory {
+    /// Goes back to its beginning.
+    fn rewind(&mut self) -> Result<(), Errno> {
+        rustix::fs::seek(&self.descriptor, SeekFrom::Start(0))?;
+        self.passes += 1;
+        self.has_shrunk = false;
+        Ok(())
+    }
+}
+
+/// The next entries of a directory: none behind the last.
+fn list(
+    directory: &OwnedFd,
+    buffer: &mut [MaybeUninit<u8>],
+) -> Result<Vec<(CString, FileType)>, Errno> {
+    let mut entries = Vec::new();
+    let mut listing = RawDir::new(directory, buffer);
+    while let Some(entry) = listing.next() {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            entries.push((entry.file_name().to_owned(), entry.file_type()));
+        }
+        if listing.is_buffer_empty() && !entries.is_empty() {
+            break;
+        }
+    }
+    Ok(entries)
 }
 
 #[cfg(test)]
@@ -157,7 +273,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let parent = fs::File::open(place.path()).unwrap();
         let path = place.path().join("root");
-        let remove = || remove(parent.as_fd(), c"root", &path, Err(Errno::IO));
+        let remove = || remove(parent.as_fd(), c"root", &path, Err(Errno::IO), 64);
         assert_eq!(remove(), []);
         fs::create_dir(&path).unwrap();
         assert_eq!(remove(), []);
@@ -183,11 +299,8 @@ mod tests {
         fs::write(path.join("theirs"), "").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
 
-        let mut removal = Removal {
-            left_behind: Vec::new(),
-            root,
-        };
-        removal.remove(parent.as_fd(), c"root", &path, FileType::Directory, 0);
+        let mut removal = Removal::new(parent.as_fd(), &path, root, 64);
+        removal.run(c"root".to_owned(), FileType::Directory);
         assert_eq!(removal.left_behind, [LeftBehind::new(path.clone(), None)]);
         assert!(path.join("theirs").exists());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode(), 0o040_750);

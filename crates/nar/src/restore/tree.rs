@@ -327,7 +327,10 @@ impl Tree {
         self.file = None;
         self.directories.clear();
         match std::mem::replace(&mut self.state, State::Abandoned) {
-            State::Begun(root) => remove::remove(self.parent.as_fd(), &self.name, &self.path, root),
+            State::Begun(root) => {
+                let depth = self.options.limits.depth;
+                remove::remove(self.parent.as_fd(), &self.name, &self.path, root, depth)
+            }
             State::Empty | State::Completed | State::Abandoned => Vec::new(),
         }
     }

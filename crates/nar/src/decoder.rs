@@ -195,7 +195,7 @@ impl Decoder {
         } else {
             self.carried.len() as u64
         };
-        let offset = self.position.offset + carried;
+        let offset = self.position.offset.saturating_add(carried);
         (!self.is_finished()).then_some(Error {
             offset,
             kind: Kind::Truncated,

@@ -154,6 +154,9 @@ fn entry_or_end<'a, N: OpenDirectories<'a>>(
     Ok(Event::Entry(name))
 }
 
+/// More than any slice has, and far enough from the end of `usize` to be added to.
+const LONGEST: usize = isize::MAX as usize - 1024;
+
 /// A place in a slice. Reading past the slice's end is [`Stop::Needs`].
 struct Cursor<'a> {
     input: &'a [u8],
@@ -164,7 +167,13 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn offset(&self) -> u64 {
-        self.base + self.at as u64
+        self.offset_behind(0)
+    }
+
+    /// The archive's offset of what lies `ahead` bytes on. A file that claims nearly all of a `u64`
+    /// may have been passed over.
+    fn offset_behind(&self, ahead: usize) -> u64 {
+        self.base.saturating_add((self.at + ahead) as u64)
     }
 
     #[inline]
@@ -213,7 +222,7 @@ impl<'a> Cursor<'a> {
             (start, Kind::Word { expected })
         };
         Err(Stop::Error(Error {
-            offset: self.offset() + at as u64,
+            offset: self.offset_behind(at),
             kind,
         }))
     }
@@ -242,7 +251,8 @@ impl<'a> Cursor<'a> {
         let offset = self.offset();
         let length = self.length()?;
         match usize::try_from(length) {
-            Ok(length) if length <= limit => self.take(length),
+            // A limit of one's own may be longer than any slice.
+            Ok(length) if length <= limit && length <= LONGEST => self.take(length),
             _ => Err(Stop::Error(Error {
                 offset,
                 kind: kind(length),
@@ -256,7 +266,7 @@ impl<'a> Cursor<'a> {
         let end = self.at + length;
         let here = &self.input[self.at..end.min(self.input.len())];
         if let Some(at) = here.iter().position(|&byte| byte != 0) {
-            let offset = self.offset() + at as u64;
+            let offset = self.offset_behind(at);
             return Err(Stop::Error(Error {
                 offset,
                 kind: Kind::Padding,

@@ -1,7 +1,7 @@
 //! Known bytes, in both directions: what every archive must look like, and what is none.
 
 use nar::testing::{Tree, in_pieces, in_slice};
-use nar::{Error, Kind};
+use nar::{Decoder, Error, Kind, Limits, Step};
 
 /// Words as the format spells them: length, bytes, zeros up to a multiple of 8.
 fn words(words: &[&[u8]]) -> Vec<u8> {
@@ -265,6 +265,52 @@ fn a_file_of_any_size_can_be_passed_over() {
         consumed: end.len(),
         event: nar::Event::FileEnd,
     };
-    assert_eq!(decoder.decode(&end).unwrap(), step);
-    assert!(decoder.is_finished());
+    assert_eq!(decoder.clone().decode(&end).unwrap(), step);
+
+    // Errors behind it have the last offset that there is.
+    let offset = u64::MAX;
+    for (input, kind) in [
+        (&b"\0\x02"[..], expected(")")),
+        (b"\x01", Kind::Padding),
+        (b"\0\x01\0\0\0\0\0\0\0)\0\0\0\x01", Kind::Padding),
+    ] {
+        let mut decoder = decoder.clone();
+        assert_eq!(decoder.decode(input), Err(Error { offset, kind }));
+    }
+    decoder.decode(&[0]).unwrap();
+    let kind = Kind::Truncated;
+    assert_eq!(decoder.end_of_input(), Some(Error { offset, kind }));
+}
+
+#[test]
+fn limits_of_any_size_are_no_danger() {
+    let limits = Limits {
+        name: usize::MAX,
+        target: usize::MAX,
+        depth: usize::MAX,
+    };
+    let name = words(&[M, b"(", b"type", b"directory", b"entry", b"(", b"name"]);
+    let target = words(&[M, b"(", b"type", b"symlink", b"target"]);
+    let decode = |head: &[u8], length: u64| {
+        let input = [head, &length.to_le_bytes(), b"abc"].concat();
+        let mut decoder = Decoder::with_limits(limits);
+        let mut rest = &input[..];
+        loop {
+            match decoder.decode(rest) {
+                Ok(Step::Event { consumed, .. }) => rest = &rest[consumed..],
+                Ok(Step::NeedMore { at_least }) => return Ok(at_least),
+                Ok(Step::Finished) => unreachable!("there is more"),
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    for length in [u64::MAX - 200, u64::MAX - 7, u64::MAX] {
+        let limit = usize::MAX;
+        let kind = Kind::NameLength { length, limit };
+        assert_eq!(decode(&name, length), Err(Error { offset: 128, kind }));
+        let kind = Kind::TargetLength { length, limit };
+        assert_eq!(decode(&target, length), Err(Error { offset: 88, kind }));
+    }
+    assert_eq!(decode(&name, 1 << 40), Ok((1 << 40) - 3));
+    assert_eq!(decode(&target, 1 << 40), Ok((1 << 40) - 3));
 }

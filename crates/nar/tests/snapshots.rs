@@ -77,6 +77,10 @@ fn dumps() {
             operation: "read",
             errno: 5,
         },
+        DumpErrorKind::System {
+            operation: "start a thread to read",
+            errno: 11,
+        },
         DumpErrorKind::Special {
             file_type: "socket",
         },

@@ -2,7 +2,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::{Dump, DumpError};
+use rustix::io::Errno;
+
+use super::{Dump, DumpError, DumpErrorKind};
 
 /// Bytes that are handed from thread to thread at a time: large enough that waking one costs
 /// nothing beside them.
@@ -28,6 +30,7 @@ const PIECES: usize = 3;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn dump_ahead(path: impl AsRef<Path>, sink: &mut impl Write) -> io::Result<u64> {
+    let path = path.as_ref();
     let dump = Dump::new(path)?;
     let (empty_sender, empty) = sync_channel(PIECES);
     let (filled_sender, filled) = sync_channel(PIECES);
@@ -36,7 +39,9 @@ pub fn dump_ahead(path: impl AsRef<Path>, sink: &mut impl Write) -> io::Result<u
         sent.expect("there is room, and its other end is here");
     }
     std::thread::scope(move |scope| {
-        scope.spawn(move || read(dump, &empty, &filled_sender));
+        std::thread::Builder::new()
+            .spawn_scoped(scope, move || read(dump, &empty, &filled_sender))
+            .map_err(|error| no_thread(path, &error))?;
         let mut size = 0;
         // Whoever returns from here, for whatever reason, hangs up, and so ends the other thread.
         for piece in filled {
@@ -48,6 +53,16 @@ pub fn dump_ahead(path: impl AsRef<Path>, sink: &mut impl Write) -> io::Result<u
         }
         Ok(size)
     })
+}
+
+/// The machine has no thread left, or no memory for one.
+fn no_thread(path: &Path, error: &io::Error) -> DumpError {
+    let errno = error.raw_os_error().unwrap_or(Errno::AGAIN.raw_os_error());
+    let operation = "start a thread to read";
+    DumpError {
+        path: path.to_owned(),
+        kind: DumpErrorKind::System { operation, errno },
+    }
 }
 
 type Piece = Result<(Vec<u8>, usize), DumpError>;

@@ -99,11 +99,14 @@ impl<R: BufRead + io::Seek> Reader<R> {
     /// Returns how many bytes that was.
     ///
     /// # Errors
-    /// The source cannot seek there. A source that is too short shows at the next event.
+    /// The source cannot seek there: nothing was passed over then. A source that is too short
+    /// shows at the next event.
     pub fn skip_data(&mut self) -> io::Result<u64> {
         self.source.consume(self.cursor.take_consumed());
-        let length = self.cursor.decoder.skip_data(i64::MAX as u64);
+        // The file may claim more than can be sought over at once. Nothing holds that much.
+        let length = self.cursor.decoder.remaining().min(i64::MAX as u64);
         self.source.seek_relative(length.cast_signed())?;
+        self.cursor.decoder.skip_data(length);
         Ok(length)
     }
 }

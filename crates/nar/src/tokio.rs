@@ -2,6 +2,7 @@
 //!
 //! They differ from those over `std::io` in nothing but who waits.
 
+mod observed;
 #[cfg(target_os = "linux")]
 mod tree;
 

@@ -1,11 +1,12 @@
 //! Hash, size and references of what passes, in one pass.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 
-use nar::{Digest, Dump, Observe, Observed, References};
+use nar::{Digest, Dump, Fingerprint, Observe, Observed, Reader, References, RestoreOptions};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[test]
 fn hash_and_references_are_taken_while_an_archive_is_made() {
@@ -38,6 +39,79 @@ fn hash_and_references_are_taken_while_an_archive_is_made() {
     let mut reader = Observed::new(Dump::new(place.path()).unwrap(), &mut digest);
     reader.read_to_end(&mut Vec::new()).unwrap();
     assert_eq!(digest.size(), archive.len() as u64);
+}
+
+/// What a digest of exactly this comes to.
+fn fingerprint(bytes: &[u8]) -> Fingerprint {
+    let mut digest = Digest::new();
+    digest.observe(bytes);
+    digest.finish()
+}
+
+#[test]
+fn readers_show_the_archive_and_nothing_behind_it() {
+    let archive = nar::example();
+    let input = [&archive[..], b"the next message"].concat();
+    for capacity in [1, 7, 64, 1000] {
+        let buffered = BufReader::with_capacity(capacity, &input[..]);
+        let mut reader = Reader::new(Observed::new(buffered, Digest::new()));
+        while reader.next().unwrap().is_some() {}
+        let (_, digest) = reader.into_inner().into_parts();
+        assert_eq!(
+            digest.finish(),
+            fingerprint(&archive),
+            "a buffer of {capacity}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn tokio_readers_show_the_archive_and_nothing_behind_it() {
+    let archive = nar::example();
+    let input = [&archive[..], b"the next message"].concat();
+    for capacity in [1, 7, 64, 1000] {
+        let buffered = tokio::io::BufReader::with_capacity(capacity, &input[..]);
+        let mut reader = nar::tokio::Reader::new(Observed::new(buffered, Digest::new()));
+        while reader.next().await.unwrap().is_some() {}
+        let (_, digest) = reader.into_inner().into_parts();
+        assert_eq!(
+            digest.finish(),
+            fingerprint(&archive),
+            "a buffer of {capacity}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn tokio_dumps_and_restores_are_observed() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("root");
+    let archive = nar::example();
+    let mut source = Observed::new(&archive[..], Digest::new());
+    nar::tokio::restore(&mut source, &path, RestoreOptions::default())
+        .await
+        .unwrap();
+    let (_, digest) = source.into_parts();
+    assert_eq!(digest.finish(), fingerprint(&archive));
+
+    // A pipe takes a little at a time.
+    let (sink, mut from) = tokio::io::duplex(10);
+    let mut sink = Observed::new(sink, Digest::new());
+    let mut dumped = Vec::new();
+    let (size, read) = tokio::join!(
+        async {
+            let size = nar::tokio::dump(&path, &mut sink).await;
+            sink.inner_mut().shutdown().await.unwrap();
+            size
+        },
+        from.read_to_end(&mut dumped),
+    );
+    assert_eq!(
+        (size.unwrap(), read.unwrap()),
+        (archive.len() as u64, archive.len())
+    );
+    assert_eq!(sink.observer().clone().finish(), fingerprint(&archive));
+    assert!(dumped == archive);
 }
 
 #[test]

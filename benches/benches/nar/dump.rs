@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::process::Stdio;
 
 use criterion::Criterion;
-use nar::{Digest, Observed};
+use nar::{Digest, DumpOptions, Observed};
 use nix_archive::nar as peer;
 use sha2::Digest as _;
 
@@ -62,7 +62,7 @@ pub(crate) fn and_hash(criterion: &mut Criterion<Clock>, tree: &Tree) {
     group.bench_function("nar-ahead", |bencher| {
         bencher.iter(|| {
             let mut digest = Digest::new();
-            nar::dump_ahead(&tree.path, &mut digest).expect("dumped");
+            nar::dump_ahead(&tree.path, &mut digest, DumpOptions::default()).expect("dumped");
             digest.finish()
         });
     });
@@ -116,7 +116,7 @@ pub(crate) fn to_pipe(criterion: &mut Criterion<Clock>, tree: &Tree) {
     group.bench_function("nar-ahead", |bencher| {
         bencher.iter(|| {
             piped(|mut sink| {
-                nar::dump_ahead(&tree.path, &mut sink).expect("dumped");
+                nar::dump_ahead(&tree.path, &mut sink, DumpOptions::default()).expect("dumped");
             });
         });
     });

@@ -237,7 +237,19 @@ impl Read for Dump {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn dump(path: impl AsRef<Path>, sink: &mut impl Write) -> io::Result<u64> {
-    let mut dump = Dump::new(path)?;
+    dump_with(path, sink, DumpOptions::default())
+}
+
+/// [`dump`] with options.
+///
+/// # Errors
+/// As for [`dump`].
+pub fn dump_with(
+    path: impl AsRef<Path>,
+    sink: &mut impl Write,
+    options: DumpOptions,
+) -> io::Result<u64> {
+    let mut dump = Dump::with(path, options)?;
     let mut buffer = vec![0; BUFFER];
     let mut size = 0;
     loop {

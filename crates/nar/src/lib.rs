@@ -25,7 +25,7 @@
 //!
 //! | you have | and want | use |
 //! |---|---|---|
-//! | a path | its archive | [`dump()`]; [`dump_ahead`] on two threads; [`Dump`] to read it in pieces |
+//! | a path | its archive | [`dump()`], [`dump_with`] options; [`dump_ahead`] on two threads; [`Dump`] to read it in pieces |
 //! | an archive's bytes, as they come | a path | [`restore()`], or [`Restore`] to push them |
 //! | an archive in memory | what it says | [`Events`], [`Listing`] |
 //! | something that reads | what it says | [`Reader`], or that of the module `tokio` |
@@ -86,7 +86,7 @@ mod writer;
 pub use decoder::{Decoder, Step};
 pub use digest::{Digest, Fingerprint};
 #[cfg(target_os = "linux")]
-pub use dump::{Dump, DumpError, DumpErrorKind, DumpOptions, dump, dump_ahead};
+pub use dump::{Dump, DumpError, DumpErrorKind, DumpOptions, dump, dump_ahead, dump_with};
 pub use encoder::Encoder;
 pub use error::{Error, Kind};
 pub use event::Event;

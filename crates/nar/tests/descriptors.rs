@@ -39,7 +39,7 @@ fn a_restore_that_runs_out_of_descriptors_leaves_nothing() {
         let mut restore = Restore::to(&path, RestoreOptions::default()).unwrap();
         allow(more, before.maximum);
         let result = restore.write_all(&archive);
-        rustix::process::setrlimit(Resource::Nofile, before.clone()).unwrap();
+        rustix::process::setrlimit(Resource::Nofile, before).unwrap();
         let error = result.unwrap_err();
         let RestoreErrorKind::System { errno, .. } = error.kind else {
             panic!("{error}")

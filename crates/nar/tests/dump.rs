@@ -100,6 +100,10 @@ fn buffers_of_any_size_get_the_same_bytes() {
     }
 }
 
+fn dump_ahead(path: &Path, sink: &mut impl Write) -> std::io::Result<u64> {
+    nar::dump_ahead(path, sink, DumpOptions::default())
+}
+
 #[test]
 fn two_threads_make_the_same_archive() {
     let place = tempdir().unwrap();
@@ -110,12 +114,12 @@ fn two_threads_make_the_same_archive() {
     let mut expected = Vec::new();
     let size = nar::dump(place.path(), &mut expected).unwrap();
     let mut archive = Vec::new();
-    assert_eq!(nar::dump_ahead(place.path(), &mut archive).unwrap(), size);
+    assert_eq!(dump_ahead(place.path(), &mut archive).unwrap(), size);
     assert!(archive == expected);
 
     let socket = place.path().join("socket");
     let _listener = UnixListener::bind(&socket).unwrap();
-    let error = nar::dump_ahead(place.path(), &mut std::io::sink()).unwrap_err();
+    let error = dump_ahead(place.path(), &mut std::io::sink()).unwrap_err();
     assert_eq!(error.downcast::<DumpError>().unwrap().path, socket);
 }
 
@@ -142,7 +146,7 @@ fn a_sink_that_fails_ends_both_threads() {
     let path = place.path().join("large");
     File::create(&path).unwrap().set_len(1 << 40).unwrap();
     for room in [0, 1 << 20] {
-        let error = nar::dump_ahead(&path, &mut Full(room)).unwrap_err();
+        let error = dump_ahead(&path, &mut Full(room)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::StorageFull);
     }
 }
@@ -315,16 +319,15 @@ fn filters_leave_out_whole_directories() {
         fs::write(place.path().join(path).join("file"), "").unwrap();
     }
     let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let asked = seen.clone();
-    let options = DumpOptions::default().filter(move |path| {
-        asked.lock().unwrap().push(path.to_owned());
-        !path.starts_with("drop")
-    });
+    let options = || {
+        let asked = seen.clone();
+        DumpOptions::default().filter(move |path| {
+            asked.lock().unwrap().push(path.to_owned());
+            !path.starts_with("drop")
+        })
+    };
     let mut archive = Vec::new();
-    Dump::with(place.path(), options)
-        .unwrap()
-        .read_to_end(&mut archive)
-        .unwrap();
+    nar::dump_with(place.path(), &mut archive, options()).unwrap();
     assert_eq!(names(&Tree::decode(&archive).unwrap()), [b"keep"]);
     let mut seen = seen.lock().unwrap().clone();
     seen.sort();
@@ -332,6 +335,18 @@ fn filters_leave_out_whole_directories() {
         seen,
         ["drop", "keep", "keep/deep", "keep/deep/file"].map(Path::new)
     );
+
+    // Options are the same whoever waits.
+    let mut ahead = Vec::new();
+    nar::dump_ahead(place.path(), &mut ahead, options()).unwrap();
+    assert!(ahead == archive);
+    let mut later = Vec::new();
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(nar::tokio::dump(place.path(), &mut later, options()))
+        .unwrap();
+    assert!(later == archive);
 }
 
 #[test]
@@ -342,10 +357,7 @@ fn case_hack_is_taken_off_and_collisions_are_errors() {
     let dump = || {
         let options = DumpOptions::default().case_hack(true);
         let mut archive = Vec::new();
-        Dump::with(place.path(), options)
-            .unwrap()
-            .read_to_end(&mut archive)
-            .map(|_| archive)
+        nar::dump_with(place.path(), &mut archive, options).map(|_| archive)
     };
     assert_eq!(
         names(&Tree::decode(&dump().unwrap()).unwrap()),

@@ -34,7 +34,7 @@ fn four_mebibytes_are_enough_for_any_size() {
     let before = peak();
     assert_eq!(nar::dump(&sparse, &mut io::sink()).unwrap(), size + 112);
     nar::dump(&many, &mut io::sink()).unwrap();
-    nar::dump_ahead(&sparse, &mut io::sink()).unwrap();
+    nar::dump_ahead(&sparse, &mut io::sink(), nar::DumpOptions::default()).unwrap();
     let mut archive = nar::Dump::new(&many).unwrap();
     nar::restore(&mut archive, place.path().join("restored")).unwrap();
     // All of it but the end is restored, and removed again.

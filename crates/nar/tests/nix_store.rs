@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use nar::testing::{Tree, trees};
-use nar::{Dump, DumpOptions, RestoreOptions};
+use nar::{DumpOptions, RestoreOptions};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tempfile::{TempDir, tempdir};
@@ -169,7 +169,7 @@ fn case_hack_is_the_real_ones() {
     assert!(nix_store.dump(&ours) == archive);
     let mut dumped = Vec::new();
     let options = DumpOptions::default().case_hack(true);
-    std::io::copy(&mut Dump::with(&theirs, options).unwrap(), &mut dumped).unwrap();
+    nar::dump_with(&theirs, &mut dumped, options).unwrap();
     assert!(dumped == archive);
 }
 

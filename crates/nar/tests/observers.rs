@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufReader, Read};
 
-use nar::{Digest, Dump, Fingerprint, Observe, Observed, Reader, References, RestoreOptions};
+use nar::{
+    Digest, Dump, DumpOptions, Fingerprint, Observe, Observed, Reader, References, RestoreOptions,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -100,7 +102,7 @@ async fn tokio_dumps_and_restores_are_observed() {
     let mut dumped = Vec::new();
     let (size, read) = tokio::join!(
         async {
-            let size = nar::tokio::dump(&path, &mut sink).await;
+            let size = nar::tokio::dump(&path, &mut sink, DumpOptions::default()).await;
             sink.inner_mut().shutdown().await.unwrap();
             size
         },

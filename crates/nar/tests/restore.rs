@@ -428,7 +428,7 @@ fn case_hack_keeps_names_apart() {
     assert!(path.join("a~nix~case~hack~1").is_dir());
     let mut dumped = Vec::new();
     let options = nar::DumpOptions::default().case_hack(true);
-    std::io::copy(&mut nar::Dump::with(&path, options).unwrap(), &mut dumped).unwrap();
+    nar::dump_with(&path, &mut dumped, options).unwrap();
     assert!(dumped == archive);
 
     let (place, path) = self::place();

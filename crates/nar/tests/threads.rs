@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
+use nar::DumpOptions;
 use rustix::process::{Resource, Rlimit};
 
 /// All the address space that this process has taken, in bytes.
@@ -31,7 +32,7 @@ fn a_thread_that_cannot_be_started_is_an_error() {
         maximum: before.maximum,
     };
     rustix::process::setrlimit(Resource::As, limit).unwrap();
-    let result = nar::dump_ahead(place.path(), &mut std::io::sink());
+    let result = nar::dump_ahead(place.path(), &mut std::io::sink(), DumpOptions::default());
     rustix::process::setrlimit(Resource::As, before).unwrap();
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");

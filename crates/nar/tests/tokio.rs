@@ -14,7 +14,7 @@ use std::sync::mpsc;
 use std::task::{Context, Poll};
 
 use nar::testing::trees;
-use nar::{Events, Kind, RestoreErrorKind, RestoreOptions};
+use nar::{DumpOptions, Events, Kind, RestoreErrorKind, RestoreOptions};
 use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader, ReadBuf};
 use tokio::runtime::Runtime;
@@ -37,7 +37,7 @@ proptest! {
         runtime().block_on(async {
             let (mut sink, mut from) = tokio::io::duplex(100);
             let dump = async move {
-                let size = nar::tokio::dump(source, &mut sink).await;
+                let size = nar::tokio::dump(source, &mut sink, DumpOptions::default()).await;
                 drop(sink);
                 size
             };
@@ -133,7 +133,9 @@ fn a_sink_that_fails_ends_a_dump() {
     let error = runtime().block_on(async {
         let (mut sink, from) = tokio::io::duplex(1000);
         drop(from);
-        nar::tokio::dump(place.path(), &mut sink).await.unwrap_err()
+        nar::tokio::dump(place.path(), &mut sink, DumpOptions::default())
+            .await
+            .unwrap_err()
     });
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
 }
@@ -147,7 +149,7 @@ fn a_large_file_comes_out_as_it_is() {
     let mut expected = Vec::new();
     nar::dump(&path, &mut expected).unwrap();
     let mut archive = Vec::new();
-    let dump = nar::tokio::dump(path, &mut archive);
+    let dump = nar::tokio::dump(path, &mut archive, DumpOptions::default());
     assert_eq!(runtime().block_on(dump).unwrap(), expected.len() as u64);
     assert!(archive == expected);
 }
@@ -267,9 +269,13 @@ async fn poll_once<F: Future + Unpin>(future: &mut F) {
 #[test]
 fn a_dump_of_nothing_names_it() {
     let error = runtime().block_on(async {
-        nar::tokio::dump("/nowhere/at/all", &mut tokio::io::sink())
-            .await
-            .unwrap_err()
+        nar::tokio::dump(
+            "/nowhere/at/all",
+            &mut tokio::io::sink(),
+            DumpOptions::default(),
+        )
+        .await
+        .unwrap_err()
     });
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     assert!(

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rustix::io::Errno;
 
-use super::{Dump, DumpError, DumpErrorKind};
+use super::{Dump, DumpError, DumpErrorKind, DumpOptions};
 
 /// Bytes that are handed from thread to thread at a time: large enough that waking one costs
 /// nothing beside them.
@@ -13,25 +13,29 @@ const PIECE: usize = 256 * 1024;
 /// How many pieces there are: one being read, one with the sink, and one in between.
 const PIECES: usize = 3;
 
-/// Writes the archive of whatever stands at `path` to `sink`, as [`dump`](super::dump) does, and
-/// reads the file system on a thread of its own meanwhile. For sinks that take their time: a hash
-/// comes within a few per cent of its own speed.
+/// Writes the archive of whatever stands at `path` to `sink`, as [`dump_with`](super::dump_with)
+/// does, and reads the file system on a thread of its own meanwhile. For sinks that take their time:
+/// a hash comes within a few per cent of its own speed.
 ///
 /// # Errors
-/// As for [`dump`](super::dump).
+/// As for [`dump`](super::dump), and if no thread can be started.
 ///
 /// ```
-/// use nar::Digest;
+/// use nar::{Digest, DumpOptions};
 ///
 /// # let directory = tempfile::tempdir()?;
 /// let mut digest = Digest::new();
-/// nar::dump_ahead(directory.path(), &mut digest)?;
+/// nar::dump_ahead(directory.path(), &mut digest, DumpOptions::default())?;
 /// assert_eq!(digest.finish().size, 96);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn dump_ahead(path: impl AsRef<Path>, sink: &mut impl Write) -> io::Result<u64> {
+pub fn dump_ahead(
+    path: impl AsRef<Path>,
+    sink: &mut impl Write,
+    options: DumpOptions,
+) -> io::Result<u64> {
     let path = path.as_ref();
-    let dump = Dump::new(path)?;
+    let dump = Dump::with(path, options)?;
     let (empty_sender, empty) = sync_channel(PIECES);
     let (filled_sender, filled) = sync_channel(PIECES);
     for _ in 0..PIECES {

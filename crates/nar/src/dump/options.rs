@@ -3,15 +3,14 @@ use std::path::Path;
 
 use crate::Limits;
 
-/// How [`Dump`](crate::Dump) reads.
+/// What a dump leaves out and what it calls things.
 ///
 /// ```
 /// # let directory = tempfile::tempdir()?;
 /// # std::fs::create_dir(directory.path().join(".git"))?;
 /// let options = nar::DumpOptions::default()
 ///     .filter(|path| path.file_name().is_none_or(|name| name != ".git"));
-/// let dump = nar::Dump::with(directory.path(), options)?;
-/// assert_eq!(std::io::copy(&mut { dump }, &mut std::io::sink())?, 96);
+/// assert_eq!(nar::dump_with(directory.path(), &mut std::io::sink(), options)?, 96);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Default)]

@@ -8,7 +8,7 @@ use ::tokio::runtime::Handle;
 use ::tokio::task::{JoinHandle, spawn_blocking};
 use rustix::io::Errno;
 
-use crate::{Dump, Restore, RestoreError, RestoreOptions};
+use crate::{Dump, DumpOptions, Restore, RestoreError, RestoreOptions};
 
 /// Bytes that a dump or restore moves at a time.
 const BUFFER: usize = 256 * 1024;
@@ -21,6 +21,7 @@ const BUFFER: usize = 256 * 1024;
 pub async fn dump(
     path: impl Into<PathBuf>,
     sink: &mut (impl AsyncWrite + Unpin),
+    options: DumpOptions,
 ) -> io::Result<u64> {
     let path = path.into();
     let cancelled = |Cancelled| io::Error::from(Errno::CANCELED);
@@ -30,7 +31,7 @@ pub async fn dump(
             (dump, buffer, filled)
         })
     };
-    let begun = finished(spawn_blocking(move || Dump::new(path))).await;
+    let begun = finished(spawn_blocking(move || Dump::with(path, options))).await;
     let dump = begun.map_err(cancelled)??;
     let mut filling = fill(dump, vec![0; BUFFER]);
     let mut spare = vec![0; BUFFER];

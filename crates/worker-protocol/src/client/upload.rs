@@ -193,7 +193,7 @@ impl Session {
         let progress = self.poll_body(place, tunnelled);
         let at_body = self.at_body;
         if let Err(Error::Remote(_)) = &progress {
-            self.end_frames();
+            self.end_data();
             self.upload = None;
         }
         if at_body {
@@ -230,23 +230,30 @@ impl Session {
         {
             return Err(Misuse::PathCount { given, announced }.into());
         }
-        self.end_frames();
+        self.end_data();
         self.upload = None;
         Ok(())
     }
 
-    fn end_frames(&mut self) {
+    /// Says that no more data comes: with a frame of length 0; or with an empty block, if the daemon asked for more.
+    fn end_data(&mut self) {
         let state = self
             .upload
             .as_mut()
             .expect("an upload was begun and not finished");
-        if state.kind == Upload::Framed {
-            let out = self.connection.queue();
-            if !state.gathered.is_empty() {
-                Encoder::new(out).word(state.gathered.len() as u64);
-                out.append(&mut state.gathered);
+        let out = self.connection.queue();
+        match state.kind {
+            Upload::Framed => {
+                if !state.gathered.is_empty() {
+                    Encoder::new(out).word(state.gathered.len() as u64);
+                    out.append(&mut state.gathered);
+                }
+                Encoder::new(out).word(0);
             }
-            Encoder::new(out).word(0);
+            Upload::Tunnelled if state.wanted > 0 && !state.answered => {
+                Encoder::new(out).bytes(&[]);
+            }
+            Upload::Tunnelled | Upload::Inline | Upload::None => {}
         }
     }
 

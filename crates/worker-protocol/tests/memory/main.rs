@@ -1,6 +1,8 @@
 //! Both halves against each other, in memory.
 
+mod asked_for;
 mod handshake;
+mod script;
 mod store;
 mod uploads;
 

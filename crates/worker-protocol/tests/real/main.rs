@@ -12,6 +12,7 @@ mod copy;
     reason = "it is a program, and here only what it does is called"
 )]
 mod copy_example;
+mod cut_uploads;
 mod daemon;
 mod guix;
 mod guix_builds;

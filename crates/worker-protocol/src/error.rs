@@ -127,6 +127,10 @@ pub enum Misuse {
     /// An upload is under way.
     #[error("send a request within the upload of {0}")]
     WithinUpload(Place),
+    /// Data was given, or an upload ended, where none is under way: it was never begun, or it is over because the
+    /// daemon answered with an error.
+    #[error("send data where no upload is under way")]
+    NoUpload,
     /// A request whose data goes with it has to be begun as an upload.
     #[error("send {0} without its data")]
     WithoutData(Place),

@@ -1,6 +1,6 @@
 use super::session::{Progress, Session};
 use crate::operation::{AddMultipleToStore, Upload, UploadOperation};
-use crate::outstanding::Ticket;
+use crate::outstanding::{HANDSHAKE, Ticket};
 use crate::wire::Encoder;
 use crate::{Context, Error, Misuse, Operation, Place, ValidPathInfo, Value, Version};
 
@@ -49,7 +49,7 @@ impl Session {
         count: u64,
     ) -> Result<Ticket<AddMultipleToStore>, Error> {
         let ticket = self.begin(operation, Some(0), Some((count, 0)))?;
-        Encoder::new(&mut self.upload_state().gathered).word(count);
+        Encoder::new(&mut self.upload_state()?.gathered).word(count);
         Ok(ticket)
     }
 
@@ -75,22 +75,26 @@ impl Session {
         Ok(ticket)
     }
 
-    fn upload_state(&mut self) -> &mut UploadState {
-        self.upload
-            .as_mut()
-            .expect("an upload was begun and not finished")
+    fn upload_state(&mut self) -> Result<&mut UploadState, Error> {
+        let place = match &self.upload {
+            Some(state) => state.place,
+            None => self.outstanding.front().unwrap_or(HANDSHAKE),
+        };
+        self.alive(place)?;
+        self.upload.as_mut().ok_or_else(|| Misuse::NoUpload.into())
     }
 
     /// Sends the next path's info within an upload of many.
     ///
     /// # Errors
-    /// [`Misuse`] if the archive before is not complete, or more paths come than were announced.
+    /// [`Misuse`] if the archive before is not complete, more paths come than were announced, or no upload is
+    /// under way; why the session ended.
     pub fn upload_path(&mut self, path: &ValidPathInfo) -> Result<(), Error> {
         let context = Context {
             store_dir: self.context.store_dir.clone(),
             version: MULTIPLE,
         };
-        let state = self.upload_state();
+        let state = self.upload_state()?;
         state.check_complete()?;
         let Some((announced, given)) = &mut state.paths else {
             return Err(Misuse::PathCount {
@@ -118,12 +122,12 @@ impl Session {
     /// it to ask.
     ///
     /// # Errors
-    /// [`Misuse::TooMuchData`] if it is more than was announced.
+    /// [`Misuse::TooMuchData`] if it is more than was announced, [`Misuse::NoUpload`]; why the session ended.
     pub fn upload(&mut self, data: &[u8]) -> Result<usize, Error> {
-        let state = self
-            .upload
-            .as_mut()
-            .expect("an upload was begun and not finished");
+        self.upload_state()?;
+        let Some(state) = &mut self.upload else {
+            return Err(Misuse::NoUpload.into());
+        };
         if let Some(left) = state.left {
             let given = data.len() as u64;
             if given > left {
@@ -168,15 +172,17 @@ impl Session {
     /// behind them, so there they have to be read first ([`Misuse::OutOfOrder`]).
     ///
     /// # Errors
-    /// [`Error::Remote`] if the daemon gave up: then the upload has ended, and the session goes on. Or why
-    /// the session ended.
+    /// [`Error::Remote`] if the daemon gave up: then the upload has ended, and the session goes on.
+    /// [`Misuse::NoUpload`] if none is under way. Or why the session ended.
     pub fn poll_upload(&mut self) -> Result<Progress<()>, Error> {
+        let state = self.upload_state()?;
+        let (place, tunnelled) = (state.place, state.kind == Upload::Tunnelled);
         match self.poll_handshake()? {
             Progress::Ready(()) => {}
             other => return Ok(other),
         }
         if !self.upload_is_next() {
-            let wanted = self.upload_state().place.number;
+            let wanted = place.number;
             return match self.outstanding.front() {
                 Some(next) if self.upload_waits() => {
                     Err(Misuse::OutOfOrder { wanted, next }.into())
@@ -188,17 +194,12 @@ impl Session {
         if self.at_body {
             return Ok(Progress::Ready(()));
         }
-        let state = self.upload_state();
-        let (place, tunnelled) = (state.place, state.kind == Upload::Tunnelled);
         let progress = self.poll_body(place, tunnelled);
-        let at_body = self.at_body;
         if let Err(Error::Remote(_)) = &progress {
             self.end_data();
-            self.upload = None;
         }
-        if at_body {
-            let state = self.upload_state();
-            state.answered = state.kind == Upload::Tunnelled;
+        if let (true, Some(state)) = (self.at_body, &mut self.upload) {
+            state.answered = tunnelled;
         }
         progress
     }
@@ -222,8 +223,9 @@ impl Session {
     ///
     /// # Errors
     /// [`Misuse`] if less data or fewer paths came than were announced: then the upload goes on.
+    /// [`Misuse::NoUpload`] if none is under way; why the session ended.
     pub fn finish_upload(&mut self) -> Result<(), Error> {
-        let state = self.upload_state();
+        let state = self.upload_state()?;
         state.check_complete()?;
         if let Some((announced, given)) = state.paths
             && announced != given
@@ -231,16 +233,15 @@ impl Session {
             return Err(Misuse::PathCount { given, announced }.into());
         }
         self.end_data();
-        self.upload = None;
         Ok(())
     }
 
-    /// Says that no more data comes: with a frame of length 0; or with an empty block, if the daemon asked for more.
+    /// Ends the upload, and says that no more data comes: with a frame of length 0; or with an empty block, if the
+    /// daemon asked for more.
     fn end_data(&mut self) {
-        let state = self
-            .upload
-            .as_mut()
-            .expect("an upload was begun and not finished");
+        let Some(mut state) = self.upload.take() else {
+            return;
+        };
         let out = self.connection.queue();
         match state.kind {
             Upload::Framed => {

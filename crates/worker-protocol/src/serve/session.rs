@@ -158,10 +158,10 @@ impl Session {
     /// Sends data.
     ///
     /// # Errors
-    /// [`Misuse::TooMuchData`] if it is more than was announced; [`Error::Closed`] and the like if the server
-    /// has ended: then the session has, too.
+    /// [`Misuse::TooMuchData`] if it is more than was announced, [`Misuse::NoUpload`] if none is under way;
+    /// [`Error::Closed`] and the like if the server has ended: then the session has, too.
     pub fn upload(&mut self, data: &[u8]) -> Result<(), Error> {
-        let state = self.upload_state();
+        let state = self.upload_state()?;
         let given = data.len() as u64;
         if let Some(left) = &mut state.left {
             if given > *left {
@@ -170,7 +170,6 @@ impl Session {
             *left -= given;
         }
         let place = state.place;
-        self.connection.alive(place)?;
         if self.connection.input_has_ended() {
             return Err(self.connection.closed(place));
         }
@@ -181,9 +180,10 @@ impl Session {
     /// Ends the data. Requests can be queued behind it at once.
     ///
     /// # Errors
-    /// [`Misuse::TooLittleData`] if it is less than was announced: then the upload goes on.
+    /// [`Misuse::TooLittleData`] if it is less than was announced: then the upload goes on. [`Misuse::NoUpload`] if
+    /// none is under way; why the session ended.
     pub fn finish_upload(&mut self) -> Result<(), Error> {
-        match self.upload_state().left {
+        match self.upload_state()?.left {
             Some(missing) if missing > 0 => Err(Misuse::TooLittleData { missing }.into()),
             _ => {
                 self.upload = None;
@@ -200,10 +200,13 @@ impl Session {
         }
     }
 
-    fn upload_state(&mut self) -> &mut UploadState {
-        self.upload
-            .as_mut()
-            .expect("an upload was begun and not finished")
+    fn upload_state(&mut self) -> Result<&mut UploadState, Error> {
+        let place = match &self.upload {
+            Some(state) => state.place,
+            None => self.outstanding.front().unwrap_or(HANDSHAKE),
+        };
+        self.connection.alive(place)?;
+        self.upload.as_mut().ok_or_else(|| Misuse::NoUpload.into())
     }
 
     /// Reads on until the handshake is done.

@@ -45,7 +45,10 @@ impl Script {
     }
 
     pub(crate) async fn word(&mut self) -> u64 {
-        self.stream.read_u64_le().await.expect("the client says more")
+        self.stream
+            .read_u64_le()
+            .await
+            .expect("the client says more")
     }
 
     pub(crate) async fn bytes(&mut self) -> Vec<u8> {

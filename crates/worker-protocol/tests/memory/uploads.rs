@@ -112,7 +112,10 @@ async fn an_error_in_the_middle_ends_the_upload_and_nothing_else() {
         assert!(
             matches!(&error, Error::Remote(RemoteError { message, .. }) if *message == "disk full")
         );
-        drop(upload);
+        let again = upload.write(&[4; 1 << 16], &mut |_| {}).await;
+        assert_eq!(again, Err(Misuse::NoUpload.into()));
+        let end = upload.finish(&mut |_| {}).await.map(|_| ());
+        assert_eq!(end, Err(Misuse::NoUpload.into()));
         let valid = client
             .call(&IsValidPath { path: path("x") }, &mut |_| {})
             .await;
@@ -225,6 +228,23 @@ async fn replies_come_in_order_and_once() {
         drop(client);
     };
     within(async { tokio::join!(daemon, asker) }).await;
+}
+
+#[test]
+fn data_without_an_upload_is_refused() {
+    let none = || Error::from(Misuse::NoUpload);
+    let options = worker_protocol::client::Options {
+        assume: Some(Version::nix(37)),
+        ..worker_protocol::client::Options::nix(store_path::StoreDir::NIX)
+    };
+    let mut session = worker_protocol::client::Session::new(options);
+    assert_eq!(session.upload(b"x"), Err(none()));
+    assert_eq!(session.upload_path(&valid_path("x", b"")), Err(none()));
+    assert_eq!(session.poll_upload(), Err(none()));
+    assert_eq!(session.finish_upload(), Err(none()));
+    let mut session = worker_protocol::serve::Session::new(store_path::StoreDir::NIX, None);
+    assert_eq!(session.upload(b"x"), Err(none()));
+    assert_eq!(session.finish_upload(), Err(none()));
 }
 
 #[test]

@@ -11,6 +11,8 @@
 
 #[cfg(feature = "tokio")]
 mod adapter;
+#[cfg(feature = "tokio")]
+mod adapter_upload;
 mod greet;
 mod options;
 mod reply;
@@ -18,7 +20,9 @@ mod session;
 mod upload;
 
 #[cfg(feature = "tokio")]
-pub use adapter::{Client, MultipleUpload, NarUpload};
+pub use adapter::{Client, Event};
+#[cfg(feature = "tokio")]
+pub use adapter_upload::{MultipleUpload, NarUpload};
 pub use options::Options;
 pub use session::{Progress, Session};
 

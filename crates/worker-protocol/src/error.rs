@@ -82,11 +82,17 @@ pub enum Error {
     /// The caller did something out of turn; the connection is as it was.
     #[error("{0}")]
     Misused(Misuse),
-    /// The caller ended an upload before it was complete, so the connection is of no further use.
-    #[error("continue the conversation: the upload of {place} was abandoned")]
+    /// The caller ended an upload before it was complete, or left open how much of its data was taken, so the
+    /// connection is of no further use.
+    #[error(
+        "continue the conversation: the upload of {place} was abandoned{}",
+        reason(because)
+    )]
     Abandoned {
         /// The upload.
         place: Place,
+        /// Why it could not go on; nothing if it was dropped.
+        because: Option<Misuse>,
     },
 }
 
@@ -171,6 +177,13 @@ pub enum Misuse {
     /// No request waits, or one of another operation, or its data was not read.
     #[error("answer where no request waits")]
     NoRequest,
+}
+
+fn reason(because: &Option<Misuse>) -> String {
+    match because {
+        Some(misuse) => format!(" (failed to {misuse})"),
+        None => String::new(),
+    }
 }
 
 impl From<Misuse> for Error {

@@ -15,6 +15,9 @@ const READ_AHEAD: usize = 64 << 20;
 /// How much may wait to be sent before a client's data waits for it.
 pub(crate) const WRITE_BEHIND: usize = 512 << 10;
 
+/// How much of a client's data is taken at a time: enough for few system calls, and little to be held.
+pub(crate) const PIECE: usize = 256 << 10;
+
 /// What a client waits for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {

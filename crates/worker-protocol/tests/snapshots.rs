@@ -128,7 +128,14 @@ fn conversation() {
             because: " with references",
             version
         },
-        Error::Abandoned { place },
+        Error::Abandoned {
+            place,
+            because: None
+        },
+        Error::Abandoned {
+            place,
+            because: Some(Misuse::TooLittleData { missing: 4 })
+        },
         Error::Misused(Misuse::OutOfOrder {
             wanted: 5,
             next: place
@@ -145,6 +152,7 @@ fn conversation() {
         }),
         Error::Misused(Misuse::UnreadReplies(67_108_864)),
         Error::Misused(Misuse::NoRawData),
+        Error::Misused(Misuse::NoUpload),
         Error::Misused(Misuse::NoRequest),
         Error::Misused(Misuse::Unanswered),
         Error::Misused(Misuse::UnreadData),

@@ -3,14 +3,26 @@ use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::adapter_upload::{MultipleUpload, NarUpload};
 use super::options::Options;
 use super::session::{Progress, Session};
 #[cfg(doc)]
 use crate::Misuse;
 use crate::operation::{AddMultipleToStore, UploadOperation};
 use crate::outstanding::Ticket;
-use crate::streams::{Goal, Streams, WRITE_BEHIND};
-use crate::{Context, Error, Log, Operation, ValidPathInfo, Version};
+use crate::streams::{Goal, Streams};
+use crate::{Context, Error, Log, Operation, Version};
+
+/// What comes next from a daemon while it is waited for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event<T> {
+    /// The daemon says something on the way.
+    Log(Log),
+    /// A block of the data that the operation delivers piece by piece before its reply.
+    Data(Vec<u8>),
+    /// What was waited for is there.
+    Ready(T),
+}
 
 /// A connection to a store daemon.
 ///
@@ -38,13 +50,13 @@ use crate::{Context, Error, Log, Operation, ValidPathInfo, Version};
 /// # Waiting and giving up
 ///
 /// There are no timeouts inside: wrap the futures. [`Client::handshake`], [`Client::queue`],
-/// [`Client::flush`], [`Client::reply`] and [`Client::raw_chunk`] may be dropped at any time and called
-/// again later with the same arguments (a ticket can be copied): nothing is lost, and no log message comes
+/// [`Client::flush`], [`Client::next`], [`Client::reply`] and [`Client::raw_chunk`] may be dropped at any time and
+/// called again later with the same arguments (a ticket can be copied): nothing is lost, and no log message comes
 /// twice. [`Client::call`] loses its ticket when it is dropped, so that the connection cannot be read
 /// further. An upload that is dropped before it was finished ends the connection.
 #[derive(Debug)]
 pub struct Client<R, W> {
-    session: Session,
+    pub(super) session: Session,
     streams: Streams<R, W>,
 }
 
@@ -156,17 +168,34 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
         log: &mut impl FnMut(Log),
         data: &mut impl FnMut(Vec<u8>),
     ) -> Result<O::Reply, Error> {
-        // Even if the reply is there already: others may wait for what was queued since.
-        poll_fn(|task| {
-            let _ = self.streams.poll_send(task, &mut self.session.connection);
-            Poll::Ready(())
-        })
-        .await;
+        loop {
+            match self.next(ticket).await? {
+                Event::Ready(reply) => return Ok(reply),
+                Event::Log(message) => log(message),
+                Event::Data(block) => data(block),
+            }
+        }
+    }
+
+    /// What comes next on the way to the reply of the first request that has none yet, or the reply itself. Sends
+    /// what was queued.
+    ///
+    /// This is [`Client::reply_with_data`] for those who pass on what they hear: nothing more is read from the
+    /// daemon before this is called again, so that a slow listener holds the daemon up, and not its log.
+    ///
+    /// # Errors
+    /// As [`Client::reply`].
+    pub async fn next<O: Operation>(
+        &mut self,
+        ticket: Ticket<O>,
+    ) -> Result<Event<O::Reply>, Error> {
+        // Even if it is there already: others may wait for what was queued since.
+        self.push().await;
         loop {
             match self.session.poll_reply(ticket)? {
-                Progress::Ready(reply) => return Ok(reply),
-                Progress::Log(message) => log(message),
-                Progress::Data(block) => data(block),
+                Progress::Ready(reply) => return Ok(Event::Ready(reply)),
+                Progress::Log(message) => return Ok(Event::Log(message)),
+                Progress::Data(block) => return Ok(Event::Data(block)),
                 Progress::NeedBytes(count) => self.read_more(count).await?,
             }
         }
@@ -213,11 +242,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
     ) -> Result<NarUpload<'_, R, W, O>, Error> {
         self.wait_for_version().await?;
         let ticket = self.session.begin_upload(operation)?;
-        Ok(NarUpload {
-            client: self,
-            ticket,
-            finished: false,
-        })
+        Ok(NarUpload::new(self, ticket))
     }
 
     /// Queues the request to add `count` paths, references before what refers to them.
@@ -231,141 +256,25 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
     ) -> Result<MultipleUpload<'_, R, W>, Error> {
         self.wait_for_version().await?;
         let ticket = self.session.begin_multiple(operation, count)?;
-        Ok(MultipleUpload {
-            upload: NarUpload {
-                client: self,
-                ticket,
-                finished: false,
-            },
+        Ok(MultipleUpload::new(NarUpload::new(self, ticket)))
+    }
+
+    /// Sends what can be sent without waiting.
+    pub(super) async fn push(&mut self) {
+        poll_fn(|task| {
+            let _ = self.streams.poll_send(task, &mut self.session.connection);
+            Poll::Ready(())
         })
+        .await;
     }
 
-    async fn upload_data(
-        &mut self,
-        mut data: &[u8],
-        log: &mut impl FnMut(Log),
-    ) -> Result<(), Error> {
-        loop {
-            let count = self.session.upload(data)?;
-            data = &data[count..];
-            self.hear_upload(log).await?;
-            if data.is_empty() {
-                return self.drive(Goal::Unsent(WRITE_BEHIND)).await;
-            }
-        }
-    }
-
-    /// Reads what has come during an upload; waits only for a daemon that has to ask for its data.
-    async fn hear_upload(&mut self, log: &mut impl FnMut(Log)) -> Result<(), Error> {
-        loop {
-            if !self.session.upload_is_next() && !self.session.upload_waits() {
-                return Ok(());
-            }
-            match self.session.poll_upload()? {
-                Progress::Ready(()) => return Ok(()),
-                Progress::Log(message) => log(message),
-                Progress::Data(_) => {}
-                Progress::NeedBytes(count) if self.session.upload_waits() => {
-                    self.read_more(count).await?;
-                }
-                Progress::NeedBytes(_) => return Ok(()),
-            }
-        }
-    }
-
-    async fn read_more(&mut self, count: usize) -> Result<(), Error> {
+    pub(super) async fn read_more(&mut self, count: usize) -> Result<(), Error> {
         self.drive(Goal::Buffered(self.session.buffered() + count))
             .await
     }
 
-    async fn drive(&mut self, goal: Goal) -> Result<(), Error> {
+    pub(super) async fn drive(&mut self, goal: Goal) -> Result<(), Error> {
         let (streams, connection) = (&mut self.streams, &mut self.session.connection);
         poll_fn(|task| streams.poll_drive(task, connection, goal)).await
-    }
-}
-
-/// Data that is being sent behind a request. The daemon's log is read meanwhile.
-///
-/// Dropping it before [`NarUpload::finish`] ends the connection, as does dropping a future of
-/// [`NarUpload::write`]: how much of the data was taken is not known then.
-#[derive(Debug)]
-pub struct NarUpload<'a, R, W, O> {
-    client: &'a mut Client<R, W>,
-    ticket: Ticket<O>,
-    finished: bool,
-}
-
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, O: Operation> NarUpload<'_, R, W, O> {
-    /// Sends some data. It returns once at most 512 KiB wait to be sent.
-    ///
-    /// # Errors
-    /// [`Error::Remote`] if the daemon gave up: then this upload is over, its reply is read, and the
-    /// connection is as good as before. [`Misuse::TooMuchData`] if it is more than was announced.
-    /// Otherwise why the connection is of no use.
-    pub async fn write(&mut self, data: &[u8], log: &mut impl FnMut(Log)) -> Result<(), Error> {
-        let result = self.client.upload_data(data, log).await;
-        self.note_end(result)
-    }
-
-    /// Ends the data. It does not wait for it to be sent: requests can be queued behind it at once.
-    ///
-    /// # Errors
-    /// As [`NarUpload::write`], and [`Misuse::TooLittleData`] if data is missing.
-    pub async fn finish(mut self, log: &mut impl FnMut(Log)) -> Result<Ticket<O>, Error> {
-        let result = self.client.hear_upload(log).await;
-        self.note_end(result)?;
-        self.client.session.finish_upload()?;
-        self.finished = true;
-        Ok(self.ticket)
-    }
-
-    fn note_end<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
-        if let Err(Error::Remote(_)) = &result {
-            self.finished = true;
-        }
-        result
-    }
-}
-
-impl<R, W, O> Drop for NarUpload<'_, R, W, O> {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.client.session.abandon_upload();
-        }
-    }
-}
-
-/// Paths with their archives that are being sent behind [`AddMultipleToStore`]. See [`NarUpload`].
-#[derive(Debug)]
-pub struct MultipleUpload<'a, R, W> {
-    upload: NarUpload<'a, R, W, AddMultipleToStore>,
-}
-
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> MultipleUpload<'_, R, W> {
-    /// Begins the next path. The archive before must be complete.
-    ///
-    /// # Errors
-    /// [`Misuse::TooLittleData`], [`Misuse::PathCount`].
-    pub fn path(&mut self, path: &ValidPathInfo) -> Result<(), Error> {
-        self.upload.client.session.upload_path(path)
-    }
-
-    /// Sends some of the path's archive.
-    ///
-    /// # Errors
-    /// As [`NarUpload::write`].
-    pub async fn write(&mut self, data: &[u8], log: &mut impl FnMut(Log)) -> Result<(), Error> {
-        self.upload.write(data, log).await
-    }
-
-    /// Ends the data.
-    ///
-    /// # Errors
-    /// As [`NarUpload::finish`], and [`Misuse::PathCount`] if paths are missing.
-    pub async fn finish(
-        self,
-        log: &mut impl FnMut(Log),
-    ) -> Result<Ticket<AddMultipleToStore>, Error> {
-        self.upload.finish(log).await
     }
 }

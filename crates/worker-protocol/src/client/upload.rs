@@ -128,12 +128,7 @@ impl Session {
         let Some(state) = &mut self.upload else {
             return Err(Misuse::NoUpload.into());
         };
-        if let Some(left) = state.left {
-            let given = data.len() as u64;
-            if given > left {
-                return Err(Misuse::TooMuchData { given, left }.into());
-            }
-        }
+        state.check_room(data.len())?;
         let out = self.connection.queue();
         let taken = match state.kind {
             _ if state.answered => data.len(),
@@ -163,6 +158,12 @@ impl Session {
             *left -= taken as u64;
         }
         Ok(taken)
+    }
+
+    /// Whether so many bytes of data may come.
+    #[cfg(feature = "tokio")]
+    pub(super) fn check_room(&mut self, count: usize) -> Result<(), Error> {
+        self.upload_state()?.check_room(count)
     }
 
     /// Reads what the daemon says while data is sent to it, and is ready when a daemon that asks for its
@@ -258,15 +259,25 @@ impl Session {
         }
     }
 
-    /// Gives the upload up, and the session with it: the daemon waits for data that never comes.
-    pub fn abandon_upload(&mut self) {
-        if let Some(state) = self.upload.take() {
-            self.end(Error::Abandoned { place: state.place });
+    /// Gives the upload up, and the session with it: the daemon waits for data that never comes. `because` is what
+    /// made it impossible to go on. Returns how the session ended, or that there was no upload.
+    pub fn abandon_upload(&mut self, because: Option<Misuse>) -> Error {
+        match self.upload.take() {
+            Some(UploadState { place, .. }) => self.end(Error::Abandoned { place, because }),
+            None => because.unwrap_or(Misuse::NoUpload).into(),
         }
     }
 }
 
 impl UploadState {
+    fn check_room(&self, count: usize) -> Result<(), Error> {
+        let given = count as u64;
+        match self.left {
+            Some(left) if given > left => Err(Misuse::TooMuchData { given, left }.into()),
+            _ => Ok(()),
+        }
+    }
+
     fn check_complete(&self) -> Result<(), Error> {
         match self.left {
             Some(missing) if missing > 0 => Err(Misuse::TooLittleData { missing }.into()),

@@ -1,4 +1,5 @@
 use std::future::poll_fn;
+use std::mem;
 use std::task::Poll;
 
 use store_path::StoreDir;
@@ -11,7 +12,7 @@ use crate::Error;
 #[cfg(doc)]
 use crate::Misuse;
 use crate::outstanding::Ticket;
-use crate::streams::{Goal, Streams, WRITE_BEHIND};
+use crate::streams::{Goal, PIECE, Streams, WRITE_BEHIND};
 
 /// A connection to `nix-store --serve --write`.
 ///
@@ -128,7 +129,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
         Ok(Upload {
             client: self,
             ticket,
-            finished: false,
+            writing: false,
         })
     }
 
@@ -147,11 +148,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
     /// [`Misuse`] if it is not this reply's turn; why the connection is of no use.
     pub async fn reply<C: Command>(&mut self, ticket: Ticket<C>) -> Result<C::Reply, Error> {
         // Even if the reply is there already: others may wait for what was queued since.
-        poll_fn(|task| {
-            let _ = self.streams.poll_send(task, &mut self.session.connection);
-            Poll::Ready(())
-        })
-        .await;
+        self.push().await;
         loop {
             match self.session.poll_reply(ticket)? {
                 Progress::Ready(reply) => return Ok(reply),
@@ -193,6 +190,25 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
         poll_fn(|task| streams.poll_end(task, connection)).await;
     }
 
+    /// Sends data in pieces, and waits before each while much waits to be sent.
+    async fn send(&mut self, data: &[u8]) -> Result<(), Error> {
+        for piece in data.chunks(PIECE) {
+            self.drive(Goal::Unsent(WRITE_BEHIND)).await?;
+            self.session.upload(piece)?;
+            self.push().await;
+        }
+        Ok(())
+    }
+
+    /// Sends what can be sent without waiting.
+    async fn push(&mut self) {
+        poll_fn(|task| {
+            let _ = self.streams.poll_send(task, &mut self.session.connection);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
     async fn read_more(&mut self, count: usize) -> Result<(), Error> {
         self.drive(Goal::Buffered(self.session.buffered() + count))
             .await
@@ -206,40 +222,60 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
 
 /// Data that is being sent behind a request. What the server says meanwhile is read, and kept.
 ///
-/// Dropping it before [`Upload::finish`] ends the connection.
+/// Dropping it before [`Upload::finish`] ends the connection. So does going on after a future of [`Upload::write`]
+/// was dropped: how much of the data was taken is not known then.
 #[derive(Debug)]
 pub struct Upload<'a, R, W, C> {
     client: &'a mut Client<R, W>,
     ticket: Ticket<C>,
-    finished: bool,
+    /// Whether a future of [`Upload::write`] was begun and not yet done.
+    writing: bool,
+}
+
+impl<R, W, C> Upload<'_, R, W, C> {
+    /// Gives the upload up if a future that may have taken data was dropped. What is called then says so.
+    fn go_on(&mut self) {
+        if mem::take(&mut self.writing) {
+            self.client.session.abandon_upload(None);
+        }
+    }
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, C: UploadCommand> Upload<'_, R, W, C> {
-    /// Sends some data. It returns once at most 512 KiB wait to be sent.
+    /// Sends some data. It returns once the last of it was taken: then less than 1 MiB waits to be sent.
     ///
     /// # Errors
-    /// [`Misuse::TooMuchData`] if it is more than was announced; why the connection is of no use, such as that
-    /// the server has ended: it says why on its standard error.
+    /// [`Misuse::TooMuchData`] if it is more than was announced: then nothing of it was taken. Why the connection
+    /// is of no use, such as that the server has ended: it says why on its standard error.
     pub async fn write(&mut self, data: &[u8]) -> Result<(), Error> {
-        self.client.session.upload(data)?;
-        self.client.drive(Goal::Unsent(WRITE_BEHIND)).await
+        self.go_on();
+        self.client.session.check_room(data.len())?;
+        self.writing = true;
+        let result = self.client.send(data).await;
+        self.writing = false;
+        match result {
+            Err(Error::Misused(misuse)) => Err(self.client.session.abandon_upload(Some(misuse))),
+            other => other,
+        }
     }
 
     /// Ends the data. It does not wait for it to be sent: requests can be queued behind it at once.
     ///
     /// # Errors
-    /// [`Misuse::TooLittleData`] if data is missing.
+    /// [`Error::Abandoned`] if data is missing; why the connection is of no use.
     pub fn finish(mut self) -> Result<Ticket<C>, Error> {
-        self.client.session.finish_upload()?;
-        self.finished = true;
-        Ok(self.ticket)
+        self.go_on();
+        match self.client.session.finish_upload() {
+            Ok(()) => Ok(self.ticket),
+            Err(Error::Misused(misuse)) => Err(self.client.session.abandon_upload(Some(misuse))),
+            Err(error) => Err(error),
+        }
     }
 }
 
 impl<R, W, C> Drop for Upload<'_, R, W, C> {
     fn drop(&mut self) {
-        if !self.finished {
-            self.client.session.abandon_upload();
-        }
+        // Does nothing if the upload is over.
+        self.client.session.abandon_upload(None);
     }
 }

@@ -161,13 +161,10 @@ impl Session {
     /// [`Misuse::TooMuchData`] if it is more than was announced, [`Misuse::NoUpload`] if none is under way;
     /// [`Error::Closed`] and the like if the server has ended: then the session has, too.
     pub fn upload(&mut self, data: &[u8]) -> Result<(), Error> {
+        self.check_room(data.len())?;
         let state = self.upload_state()?;
-        let given = data.len() as u64;
         if let Some(left) = &mut state.left {
-            if given > *left {
-                return Err(Misuse::TooMuchData { given, left: *left }.into());
-            }
-            *left -= given;
+            *left -= data.len() as u64;
         }
         let place = state.place;
         if self.connection.input_has_ended() {
@@ -175,6 +172,15 @@ impl Session {
         }
         self.connection.queue().extend_from_slice(data);
         Ok(())
+    }
+
+    /// Whether so many bytes of data may come.
+    pub(super) fn check_room(&mut self, count: usize) -> Result<(), Error> {
+        let given = count as u64;
+        match self.upload_state()?.left {
+            Some(left) if given > left => Err(Misuse::TooMuchData { given, left }.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Ends the data. Requests can be queued behind it at once.
@@ -192,11 +198,15 @@ impl Session {
         }
     }
 
-    /// Gives the upload up, and the session with it: the server waits for data that never comes.
-    pub fn abandon_upload(&mut self) {
-        if let Some(UploadState { place, .. }) = self.upload.take() {
-            self.connection.discard_outgoing();
-            self.connection.end(Error::Abandoned { place });
+    /// Gives the upload up, and the session with it: the server waits for data that never comes. `because` is what
+    /// made it impossible to go on. Returns how the session ended, or that there was no upload.
+    pub fn abandon_upload(&mut self, because: Option<Misuse>) -> Error {
+        match self.upload.take() {
+            Some(UploadState { place, .. }) => {
+                self.connection.discard_outgoing();
+                self.connection.end(Error::Abandoned { place, because })
+            }
+            None => because.unwrap_or(Misuse::NoUpload).into(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Data that is sent while the daemon speaks, or while nobody reads.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use worker_protocol::client::Progress;
+use worker_protocol::client::{Event, Progress};
 use worker_protocol::operation::{
     AddMultipleToStore, AddToStoreNar, IsValidPath, NarFromPath, Operation,
 };
@@ -152,13 +152,152 @@ async fn an_abandoned_upload_ends_the_connection() {
         .finish(&mut |_| {})
         .await
         .expect_err("it is too little");
-    assert_eq!(error, Error::Misused(Misuse::TooLittleData { missing: 40 }));
     let place = Place {
         number: 2,
         operation: "AddToStoreNar",
     };
+    let because = Some(Misuse::TooLittleData { missing: 40 });
+    let abandoned = Error::Abandoned { place, because };
+    assert_eq!(error, abandoned);
     let error = within(client.reply(before, &mut |_| {})).await;
-    assert_eq!(error, Err(Error::Abandoned { place }));
+    assert_eq!(error, Err(abandoned));
+}
+
+/// How much of the data was taken is not known, so that to write it again would say some of it twice.
+#[tokio::test]
+async fn nothing_follows_a_write_that_was_dropped() {
+    let (mut client, _server) = pair(4096, Version::nix(37), Version::nix(37), true);
+    let size = 8 << 20;
+    let data = vec![4; size];
+    let mut upload = client.upload(&add(2 * size)).await.expect("begun");
+    let log = &mut |_| {};
+    tokio::select! {
+        biased;
+        _ = upload.write(&data, log) => panic!("nobody reads it"),
+        () = std::future::ready(()) => {}
+    }
+    let place = Place {
+        number: 1,
+        operation: "AddToStoreNar",
+    };
+    let because = None;
+    let abandoned = Error::Abandoned { place, because };
+    let again = within(upload.write(&data, &mut |_| {})).await;
+    assert_eq!(again, Err(abandoned.clone()));
+    let end = upload.finish(&mut |_| {}).await.map(|_| ());
+    assert_eq!(end, Err(abandoned));
+}
+
+#[tokio::test]
+async fn a_send_that_was_dropped_took_nothing() {
+    let (mut client, mut server) = pair(4096, Version::nix(37), Version::nix(37), true);
+    let size = 4 << 20;
+    let data: Vec<u8> = (0..size).map(|index| (index / 1000) as u8).collect();
+    let mut operation = add(0);
+    operation.path = valid_path("x", &data);
+    let daemon = async {
+        first_request(&mut server).await;
+        let mut got = Vec::new();
+        loop {
+            let chunk = server.upload_chunk().await.expect("it comes");
+            if chunk.is_empty() {
+                break;
+            }
+            got.extend_from_slice(chunk);
+            let count = chunk.len();
+            server.consume_upload(count);
+        }
+        server.answer::<AddToStoreNar>(&()).await.expect("read");
+        server.flush().await.expect("it is read");
+        got
+    };
+    let asker = async {
+        let mut upload = client.upload(&operation).await.expect("begun");
+        let (mut sent, mut dropped) = (0, 0);
+        while sent < size {
+            tokio::select! {
+                biased;
+                event = upload.send(&data[sent..]) => match event.expect("taken") {
+                    Event::Ready(count) => {
+                        assert!((1..=256 << 10).contains(&count));
+                        sent += count;
+                    }
+                    other => panic!("{other:?}"),
+                },
+                () = tokio::task::yield_now() => dropped += 1,
+            }
+        }
+        assert!(dropped > 10);
+        let ticket = upload.end().expect("complete");
+        client.reply(ticket, &mut |_| {}).await.expect("added");
+    };
+    let (got, ()) = within(async { tokio::join!(daemon, asker) }).await;
+    assert!(got == data);
+}
+
+#[tokio::test]
+async fn much_data_leaves_in_small_frames() {
+    let (mut client, mut server) = pair(4096, Version::nix(37), Version::nix(37), true);
+    let size = 5 << 20;
+    let daemon = async {
+        first_request(&mut server).await;
+        let (reader, _writer, unused) = server.into_parts();
+        let mut reader = std::io::Cursor::new(unused).chain(reader);
+        let mut largest = 0;
+        loop {
+            let length = reader.read_u64_le().await.expect("the frames have an end");
+            largest = largest.max(length);
+            if length == 0 {
+                return largest;
+            }
+            let mut frame = vec![0; usize::try_from(length).expect("it is small")];
+            reader.read_exact(&mut frame).await.expect("it is complete");
+        }
+    };
+    let asker = async {
+        let mut upload = client.upload(&add(size)).await.expect("begun");
+        let log = &mut |_| {};
+        upload.write(&vec![4; size], log).await.expect("taken");
+        upload.finish(log).await.expect("complete");
+        client.flush().await.expect("it is read");
+    };
+    let (largest, ()) = within(async { tokio::join!(daemon, asker) }).await;
+    assert_eq!(largest, 256 << 10);
+}
+
+/// Who passes a log on slowly holds the daemon up, and not the log.
+#[tokio::test]
+async fn a_log_is_read_as_fast_as_it_is_taken() {
+    let room = 1 << 16;
+    let (mut client, mut server) = pair(room, Version::nix(37), Version::nix(37), true);
+    let sent = std::cell::Cell::new(0);
+    let lines = 4000;
+    let daemon = async {
+        first_request(&mut server).await;
+        for _ in 0..lines {
+            let line = Log::Next("x".repeat(1000).into());
+            server.log(line).await.expect("it is read");
+            server.flush().await.expect("it is read");
+            sent.set(sent.get() + 1);
+        }
+        server.answer::<IsValidPath>(&true).await.expect("read");
+        server.flush().await.expect("it is read");
+    };
+    let asker = async {
+        let ask = IsValidPath { path: path("x") };
+        let ticket = client.queue(&ask).await.expect("queued");
+        let mut heard = 0;
+        while let Event::Log(_) = client.next(ticket).await.expect("it goes on") {
+            heard += 1;
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            let waiting = (sent.get() - heard) * 1000;
+            assert!(waiting < 1 << 20, "{waiting} bytes wait");
+        }
+        assert_eq!(heard, lines);
+    };
+    within(async { tokio::join!(daemon, asker) }).await;
 }
 
 #[tokio::test]
@@ -178,14 +317,15 @@ async fn paths_are_counted_and_measured() {
     assert_eq!(early, Err(Misuse::TooLittleData { missing: 1 }.into()));
     upload.write(b"c", log).await.expect("taken");
     let early = upload.finish(log).await.map(|_| ());
-    assert_eq!(
-        early,
-        Err(Misuse::PathCount {
-            given: 1,
-            announced: 2
-        }
-        .into())
-    );
+    let place = Place {
+        number: 1,
+        operation: "AddMultipleToStore",
+    };
+    let because = Some(Misuse::PathCount {
+        given: 1,
+        announced: 2,
+    });
+    assert_eq!(early, Err(Error::Abandoned { place, because }));
 }
 
 #[tokio::test]

@@ -137,15 +137,20 @@ impl Connection {
 
     /// Ends the session: more bytes were needed than came.
     pub(crate) fn closed(&mut self, place: Place) -> Error {
-        let error = match self.end_of_input.clone().flatten() {
+        let error = self.why_closed(place);
+        self.end(error)
+    }
+
+    /// Why nothing more will come.
+    pub(crate) fn why_closed(&self, place: Place) -> Error {
+        match self.end_of_input.clone().flatten() {
             Some((kind, message)) => Error::Io {
                 place,
                 kind,
                 message,
             },
             None => Error::Closed { place },
-        };
-        self.end(error)
+        }
     }
 
     /// Ends the session, if it had not ended before, and returns why it did.

@@ -123,15 +123,24 @@ impl Session {
     ///
     /// # Errors
     /// [`Misuse::TooMuchData`] if it is more than was announced, [`Misuse::NoUpload`]; why the session ended.
+    /// [`Error::Closed`] and the like if the daemon has ended while earlier replies were outstanding: then the
+    /// upload is over, and the replies that had come can still be read.
     pub fn upload(&mut self, data: &[u8]) -> Result<usize, Error> {
-        self.upload_state()?;
+        let place = self.upload_state()?.place;
+        let ended = self.connection.input_has_ended();
+        if ended && !self.upload_is_next() {
+            self.upload = None;
+            self.connection.discard_outgoing();
+            return Err(self.connection.why_closed(place));
+        }
         let Some(state) = &mut self.upload else {
             return Err(Misuse::NoUpload.into());
         };
         state.check_room(data.len())?;
         let out = self.connection.queue();
         let taken = match state.kind {
-            _ if state.answered => data.len(),
+            // What the daemon said last is read by [`Session::poll_upload`].
+            _ if state.answered || ended => data.len(),
             Upload::Framed if state.gathered.len() + data.len() < FRAME => {
                 state.gathered.extend_from_slice(data);
                 data.len()

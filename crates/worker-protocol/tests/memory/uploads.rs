@@ -1,13 +1,14 @@
 //! Data that is sent while the daemon speaks, or while nobody reads.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use worker_protocol::client::{Event, Progress};
+use worker_protocol::client::{Event, Options, Progress};
 use worker_protocol::operation::{
     AddMultipleToStore, AddToStoreNar, IsValidPath, NarFromPath, Operation,
 };
 use worker_protocol::wire::Encoder;
 use worker_protocol::{Error, Log, Misuse, Place, RemoteError, Request, Version};
 
+use crate::script::{LAST, Script};
 use crate::{TestServer, pair, path, valid_path, within};
 
 fn add(size: usize) -> AddToStoreNar {
@@ -368,6 +369,47 @@ async fn replies_come_in_order_and_once() {
         drop(client);
     };
     within(async { tokio::join!(daemon, asker) }).await;
+}
+
+/// A daemon that says nothing more takes nothing more: the data is not kept for it.
+#[tokio::test]
+async fn an_upload_behind_other_requests_ends_when_the_daemon_does() {
+    let (mut client, mut daemon) = Script::with_client(Options {
+        version: Version::nix(32),
+        assume: Some(Version::nix(32)),
+        ..Options::nix(store_path::StoreDir::NIX)
+    });
+    let ask = IsValidPath { path: path("x") };
+    let first = client.queue(&ask).await.expect("queued");
+    let second = client.queue(&ask).await.expect("queued");
+    let mut upload = client.upload(&add(1 << 30)).await.expect("begun");
+    let log = &mut |_| {};
+    upload.write(b"a beginning", log).await.expect("taken");
+    daemon.greet(0x120).await;
+    daemon
+        .say(|encoder| {
+            encoder.word(LAST).word(1);
+        })
+        .await;
+    daemon.say_no_more().await;
+    let place = |number, operation| Place { number, operation };
+    let error = within(async {
+        let mut taken = 0;
+        loop {
+            match upload.write(&[4; 1 << 16], log).await {
+                Ok(()) => taken += 1 << 16,
+                Err(error) => break error,
+            }
+            assert!(taken < 4 << 20, "{taken} bytes are kept for nobody");
+        }
+    })
+    .await;
+    let closed = |place| Error::Closed { place };
+    assert_eq!(error, closed(place(3, "AddToStoreNar")));
+    drop(upload);
+    assert_eq!(client.reply(first, log).await, Ok(true), "it had come");
+    let error = client.reply(second, log).await;
+    assert_eq!(error, Err(closed(place(2, "IsValidPath"))));
 }
 
 #[test]

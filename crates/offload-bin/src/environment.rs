@@ -1,5 +1,6 @@
 //! What the library is told of the environment that the program runs in.
 
+use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,9 +24,17 @@ pub(crate) fn surroundings() -> Surroundings {
             store: variable("NIX_STORE_DIR").unwrap_or(defaults.store),
             state: variable("NIX_STATE_DIR").map_or(defaults.state, PathBuf::from),
         },
+        programs: nix_programs().unwrap_or_default(),
         identity: identity(),
         timeouts: timeouts(),
     }
+}
+
+/// The folder that the daemon's own program is in, which called this one as a hook.
+fn nix_programs() -> Option<PathBuf> {
+    let daemon = std::fs::read_link(format!("/proc/{}/exe", parent_id())).ok()?;
+    let folder = daemon.parent()?;
+    folder.join("nix-store").exists().then(|| folder.to_owned())
 }
 
 fn timeouts() -> Timeouts {

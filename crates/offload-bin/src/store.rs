@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use clap::Args;
-use offload::local::StoreLocation;
+use offload::local::{NixPrograms, StoreLocation};
 use offload::store::{Coordinator, builders_line, serve};
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
@@ -112,6 +112,10 @@ fn coordinator(machines: Option<&str>) -> Result<Coordinator, String> {
     Ok(Coordinator {
         machines: list.machines,
         location: location.map_err(|error| error.to_string())?,
+        programs: NixPrograms {
+            folder: surroundings.programs,
+            store: "auto".to_owned(),
+        },
         daemon_socket: socket.unwrap_or_else(|| directories.state.join("daemon-socket/socket")),
         state_dir: directories.state,
         identity: surroundings.identity,

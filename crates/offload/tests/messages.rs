@@ -8,7 +8,7 @@ use offload::failure::{Failure, RemoteFailure};
 use offload::fleet::Refusals;
 use offload::job::JobError;
 use offload::link::{ConfigError, LinkError, Step, TokenError};
-use offload::local::{DatabaseError, ImportError, LocalError};
+use offload::local::{DatabaseError, ImportError, LocalError, ProgramError};
 use offload::schedule::Reason;
 use offload::slots::SlotError;
 use store_path::StoreDir;
@@ -159,6 +159,11 @@ fn the_coordinators_own_trouble() {
             path: PathBuf::from("/nix/store/x.drv"),
             maximum: 256 << 20,
         },
+        LocalError::Programs(ProgramError {
+            action: "register outputs",
+            program: PathBuf::from("/usr/bin/nix-store"),
+            reason: "no answer within 60 s".to_owned(),
+        }),
         LocalError::NotValid("/nix/store/x".to_owned()),
     ];
     let slots = [

@@ -75,7 +75,10 @@ fn start(variables: &str, store_size: Option<u64>) -> Pair {
     }
     let builder = HostOptions {
         distribution: distribution("OFFLOAD_TEST_BUILDER"),
-        nix_conf: vec![EXPERIMENTAL.into()],
+        nix_conf: vec![
+            EXPERIMENTAL.into(),
+            format!("secret-key-files = {SIGNING_KEY}"),
+        ],
         ..HostOptions::default()
     };
     let without_store = HostOptions {
@@ -94,6 +97,9 @@ fn start(variables: &str, store_size: Option<u64>) -> Pair {
         ..PairOptions::default()
     };
     let pair = Pair::start(options).unwrap_or_else(|error| panic!("the bed starts: {error}"));
+    for builder in [&pair.builder, &pair.extra_builders[Bed::SECOND]] {
+        make_signing_key(builder);
+    }
     let script = format!("#!/bin/sh\n{variables} exec {start} \"$@\"\n");
     pair.coordinator
         .write_file(OUR_HOOK, script)
@@ -102,6 +108,22 @@ fn start(variables: &str, store_size: Option<u64>) -> Pair {
         .run(&["chmod", "755", OUR_HOOK])
         .expect("it is there");
     pair
+}
+
+/// With which a builder signs what it builds.
+const SIGNING_KEY: &str = "/etc/nix/signing-key";
+
+/// The daemon reads it when it has something to sign.
+fn make_signing_key(builder: &Host) {
+    let public = format!("{SIGNING_KEY}.pub");
+    let generate = [
+        "nix-store",
+        "--generate-binary-cache-key",
+        builder.name(),
+        SIGNING_KEY,
+        &public,
+    ];
+    builder.run(&generate).expect("the key is made");
 }
 
 /// The distribution whose root folder the environment names, or else this machine's.

@@ -18,6 +18,7 @@ mod killed;
 mod optimise;
 mod registration;
 mod rows;
+mod schema;
 mod ssh;
 mod stage;
 mod trouble;

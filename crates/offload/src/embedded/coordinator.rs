@@ -409,6 +409,8 @@ impl Coordinator {
                 store: self.store_dir.as_str().to_owned(),
                 state: self.folder.join("state"),
             },
+            // There is no Nix here.
+            programs: PathBuf::new(),
             identity: Identity {
                 // Nothing of this host's.
                 system: self.folder.join("ssh"),

@@ -1,6 +1,7 @@
 //! Serves one daemon: reads its offers, answers them, builds what was accepted.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use derivation::Derivation;
 use store_path::StorePath;
@@ -13,7 +14,7 @@ use crate::fleet::{Answer, Fleet, Lease, Patience};
 use crate::job::{BuildOptions, Job, JobError, parse_derivation, parse_path};
 use crate::link::{Identity, Timeouts};
 use crate::local::{
-    LocalError, LocalStore, LocationError, NixStore, StoreDirectories, StoreLocation,
+    LocalError, LocalStore, LocationError, NixPrograms, NixStore, StoreDirectories, StoreLocation,
 };
 use crate::log::{Level, Log};
 use crate::machines::read_builders;
@@ -26,6 +27,8 @@ use crate::slots::{SlotDirectory, SlotError};
 pub struct Surroundings {
     /// Where the daemon's stores are by default.
     pub directories: StoreDirectories,
+    /// The folder of Nix's own programs; see [`NixPrograms::folder`].
+    pub programs: PathBuf,
     /// Whose keys are used.
     pub identity: Identity,
     /// Bounds for connecting.
@@ -191,8 +194,13 @@ fn open(
     };
     let location = StoreLocation::from_setting(settings.store(), &surroundings.directories)?;
     let fleet = open_fleet(settings, &location, surroundings, log)?;
-    let mut store = NixStore::open(location)?;
+    let programs = NixPrograms::new(surroundings.programs.clone(), settings.store());
+    let mut store = NixStore::open(location, programs)?;
     store.auto_optimise = settings.auto_optimise_store()?;
+    if let Some(why) = store.why_by_programs() {
+        let message = format!("offload: {why}; nix-store and nix-daemon are asked instead");
+        log.daemon.message(Level::Talkative, &message);
+    }
     Ok((options, fleet, store))
 }
 

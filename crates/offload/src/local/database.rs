@@ -66,6 +66,14 @@ pub enum DatabaseError {
     },
 }
 
+impl DatabaseError {
+    /// Whether there is a database, of a schema that is not known.
+    #[must_use]
+    pub fn is_of_another_schema(&self) -> bool {
+        matches!(self, DatabaseError::Schema { found, .. } if !found.is_empty())
+    }
+}
+
 /// An open database. See the module's text.
 #[derive(Debug)]
 pub struct Database {
@@ -219,30 +227,17 @@ impl Database {
         Ok(valid)
     }
 
-    /// `roots` and everything that they refer to. Paths that are not valid are left out, but for
-    /// the roots themselves.
+    /// What `path` refers to: nothing if it is not valid.
     ///
     /// # Errors
     /// When the database cannot be read, or holds nonsense.
-    pub fn closure<'a>(
-        &self,
-        roots: impl IntoIterator<Item = &'a StorePath>,
-    ) -> Result<BTreeSet<StorePath>, DatabaseError> {
-        let mut closure: BTreeSet<StorePath> = roots.into_iter().cloned().collect();
-        let mut open: Vec<_> = closure.iter().cloned().collect();
-        while let Some(path) = open.pop() {
-            let full = self.store_dir.print(&path);
-            let references = self
-                .read_references_of(&full)
-                .map_err(|source| self.failed("look up references", source))?;
-            for text in references {
-                let reference = self.parse_column(&full, "reference", &text)?;
-                if closure.insert(reference.clone()) {
-                    open.push(reference);
-                }
-            }
-        }
-        Ok(closure)
+    pub fn references(&self, path: &StorePath) -> Result<BTreeSet<StorePath>, DatabaseError> {
+        let full = self.store_dir.print(path);
+        let references = self
+            .read_references_of(&full)
+            .map_err(|source| self.failed("look up references", source))?;
+        let parse = |text: &String| self.parse_column(&full, "reference", text);
+        references.iter().map(parse).collect()
     }
 
     /// The outputs of the derivation at `path` whose paths are known, by name. None where the

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use guix_signature::{Acl, SecretKey};
 use store_path::{ContentAddress, StoreDir, StorePath};
 
+use super::registry::Registry;
 use super::signed::SignedImport;
 use super::{Database, ImportError, LocalError, LocalStore, StoreLocation};
 
@@ -60,7 +61,7 @@ impl GuixStore {
             state_dir: directories.state.clone(),
         };
         Ok(GuixStore {
-            local: LocalStore::open(location, database)?,
+            local: LocalStore::open(location, Registry::Database(database))?,
             configuration: directories.configuration.clone(),
         })
     }

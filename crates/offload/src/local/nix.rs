@@ -1,10 +1,17 @@
 //! A Nix store on this host, into which outputs are brought and where they are registered.
 
+use std::collections::BTreeSet;
+
 use store_path::ContentAddress;
 use worker_protocol::{Realisation, ValidPathInfo};
 
 use super::optimise::Links;
-use super::{Database, Import, ImportError, LocalError, LocalStore, StoreLocation};
+use super::programs::ByPrograms;
+use super::registry::Registry;
+use super::{
+    Database, DatabaseError, Import, ImportError, LocalError, LocalStore, NixPrograms,
+    StoreLocation,
+};
 use crate::log::Level;
 
 /// See the module's text.
@@ -17,17 +24,37 @@ pub struct NixStore {
 }
 
 impl NixStore {
-    /// Opens the store's directory and its database.
+    /// Opens the store's directory and its database. Where that has a schema that is not known,
+    /// `programs` do what else would be done in it.
     ///
     /// # Errors
-    /// When one of them is missing, or the database is of an unknown version.
-    pub fn open(location: StoreLocation) -> Result<Self, LocalError> {
-        let database = Database::open(&location.state_dir, location.store_dir.clone())?;
-        let local = LocalStore::open(location, database)?;
+    /// When one of them is missing, or the programs are.
+    pub fn open(location: StoreLocation, programs: NixPrograms) -> Result<Self, LocalError> {
+        let store_dir = location.store_dir.clone();
+        let registry = match Database::open(&location.state_dir, store_dir.clone()) {
+            // Without one there is no database either, and nobody shall make one here.
+            Err(error) if error.is_of_another_schema() => {
+                let programs = ByPrograms::new(programs, store_dir, error);
+                // Whether they are there is better known before a build is accepted.
+                programs.valid(&BTreeSet::new())?;
+                Registry::Programs(programs)
+            }
+            opened => Registry::Database(opened?),
+        };
+        let local = LocalStore::open(location, registry)?;
         Ok(NixStore {
             local,
             auto_optimise: false,
         })
+    }
+
+    /// Why Nix's own programs are asked, and not the database, if it is so.
+    #[must_use]
+    pub fn why_by_programs(&self) -> Option<&DatabaseError> {
+        match &self.local.registry {
+            Registry::Database(_) => None,
+            Registry::Programs(programs) => Some(programs.why()),
+        }
     }
 
     /// Begins to bring in a path that a machine has described. `fixed` is what its derivation
@@ -78,6 +105,6 @@ impl NixStore {
         paths: &[ValidPathInfo],
         realisations: &[Realisation],
     ) -> Result<(), LocalError> {
-        Ok(self.local.database.register(paths, realisations)?)
+        self.local.registry.register(paths, realisations)
     }
 }

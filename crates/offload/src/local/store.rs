@@ -10,7 +10,8 @@ use store_path::{StoreDir, StorePath};
 use worker_protocol::PathInfo;
 
 use super::import::begin_restore;
-use super::{Database, DatabaseError, ImportError, OptimiseError, StoreLocation};
+use super::registry::Registry;
+use super::{DatabaseError, ImportError, OptimiseError, ProgramError, StoreLocation};
 
 /// Largest `.drv` file that is read, in bytes; the largest seen in use are some tens of MiB.
 const MAX_DERIVATION: u64 = 256 << 20;
@@ -21,6 +22,9 @@ pub enum LocalError {
     /// The database.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// Nix's own programs, which have the last word on a database whose schema is not known.
+    #[error("{0} (the schema of the store's database is not known)")]
+    Programs(#[from] ProgramError),
     /// The store directory cannot be opened, or a file in it cannot be read.
     #[error("failed to read {}: {source}", path.display())]
     Read {
@@ -65,12 +69,12 @@ pub enum LocalError {
 pub struct LocalStore {
     pub(super) location: StoreLocation,
     pub(super) directory: File,
-    pub(super) database: Database,
+    pub(super) registry: Registry,
 }
 
 impl LocalStore {
-    /// Opens the store's directory, beside its database.
-    pub(super) fn open(location: StoreLocation, database: Database) -> Result<Self, LocalError> {
+    /// Opens the store's directory, beside what is known of its paths.
+    pub(super) fn open(location: StoreLocation, registry: Registry) -> Result<Self, LocalError> {
         let directory =
             File::open(&location.real_store_dir).map_err(|source| LocalError::Read {
                 path: location.real_store_dir.clone(),
@@ -79,7 +83,7 @@ impl LocalStore {
         Ok(LocalStore {
             location,
             directory,
-            database,
+            registry,
         })
     }
 
@@ -100,7 +104,7 @@ impl LocalStore {
     /// # Errors
     /// When it is not, or the database cannot be read.
     pub fn path_info(&self, path: &StorePath) -> Result<PathInfo, LocalError> {
-        self.database
+        self.registry
             .path_info(path)?
             .ok_or_else(|| LocalError::NotValid(self.store_dir().print(path)))
     }
@@ -110,7 +114,7 @@ impl LocalStore {
     /// # Errors
     /// When the database cannot be read.
     pub fn known(&self, path: &StorePath) -> Result<Option<PathInfo>, LocalError> {
-        Ok(self.database.path_info(path)?)
+        self.registry.path_info(path)
     }
 
     /// Those of `paths` that are valid.
@@ -118,7 +122,7 @@ impl LocalStore {
     /// # Errors
     /// When the database cannot be read.
     pub fn valid(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>, LocalError> {
-        Ok(self.database.valid(paths)?)
+        self.registry.valid(paths)
     }
 
     /// The bytes of a `.drv` file.
@@ -145,7 +149,7 @@ impl LocalStore {
         &self,
         roots: impl IntoIterator<Item = &'a StorePath>,
     ) -> Result<BTreeSet<StorePath>, LocalError> {
-        Ok(self.database.closure(roots)?)
+        self.registry.closure(roots)
     }
 
     /// The paths that a build of `derivation` may read: those that are in the store already.
@@ -162,7 +166,7 @@ impl LocalStore {
             .map(|path| path.as_ref().to_owned())
             .collect();
         for (path, wanted) in derivation.input_derivations.iter() {
-            let outputs = self.database.outputs(&path.as_ref().to_owned())?;
+            let outputs = self.registry.outputs(&path.as_ref().to_owned())?;
             let names = wanted.outputs.iter().map(|name| &**name);
             roots.extend(names.filter_map(|name| outputs.get(name).cloned()));
         }

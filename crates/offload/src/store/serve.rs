@@ -19,7 +19,7 @@ use super::forward::{client_is_gone, forward};
 use crate::fleet::Fleet;
 use crate::job::BuildOptions;
 use crate::link::{Identity, Timeouts};
-use crate::local::{LocalError, LocalStore, NixStore, StoreLocation};
+use crate::local::{LocalError, LocalStore, NixPrograms, NixStore, StoreLocation};
 use crate::log::Log;
 use crate::machines::Machine;
 use crate::slots::{SlotDirectory, SlotError};
@@ -38,6 +38,8 @@ pub struct Coordinator {
     pub machines: Vec<Machine>,
     /// The coordinator's own store.
     pub location: StoreLocation,
+    /// Nix's own programs, for that store.
+    pub programs: NixPrograms,
     /// Where slots, queues and knowledge are kept: the daemon's state directory.
     pub state_dir: PathBuf,
     /// The socket of the coordinator's own daemon.
@@ -81,7 +83,7 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let store = NixStore::open(coordinator.location.clone())?.local;
+    let store = NixStore::open(coordinator.location.clone(), coordinator.programs.clone())?.local;
     let store_dir = store.store_dir().clone();
     let slots = SlotDirectory::open(coordinator.state_dir.join("current-load"))?;
     let fleet = Fleet::new(

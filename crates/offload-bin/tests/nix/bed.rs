@@ -6,7 +6,8 @@ use std::{
 };
 
 use testbed::{
-    Distribution, Host, HostOptions, MachineLine, Mount, Output, Pair, PairOptions, StoreDaemon,
+    Distribution, Host, HostOptions, MachineLine, Mount, Output, Pair, PairOptions, Process,
+    StoreDaemon,
 };
 
 use crate::registration::Registration;
@@ -47,7 +48,7 @@ const OURS: &str = "/opt/offload";
 /// Nix 2.3.7 has the setting, and nothing that it could turn on.
 const EXPERIMENTAL: &str = "experimental-features = nix-command ca-derivations";
 
-fn start(variables: &str, store_size: Option<u64>) -> Pair {
+fn start(variables: &str, store_size: Option<u64>, environment: &[&str]) -> Pair {
     let hook = if ours().is_ok() { OUR_HOOK } else { STOCK_HOOK };
     let mut coordinator = HostOptions {
         distribution: distribution("OFFLOAD_TEST_COORDINATOR"),
@@ -58,6 +59,7 @@ fn start(variables: &str, store_size: Option<u64>) -> Pair {
             EXPERIMENTAL.into(),
         ],
         store_size,
+        daemon_environment: environment.iter().map(ToString::to_string).collect(),
         ..HostOptions::default()
     };
     let elsewhere = coordinator.distribution != Distribution::machine();
@@ -79,6 +81,7 @@ fn start(variables: &str, store_size: Option<u64>) -> Pair {
             EXPERIMENTAL.into(),
             format!("secret-key-files = {SIGNING_KEY}"),
         ],
+        daemon_environment: coordinator.daemon_environment.clone(),
         ..HostOptions::default()
     };
     let without_store = HostOptions {
@@ -144,7 +147,14 @@ impl Bed {
     /// `store_size`, the stores of coordinator and first builder are file systems of so many bytes.
     pub(crate) fn start(variables: &str, store_size: Option<u64>) -> Self {
         Bed {
-            pair: start(variables, store_size),
+            pair: start(variables, store_size, &[]),
+        }
+    }
+
+    /// A bed whose daemons find these variables in their environment, `NAME=VALUE`.
+    pub(crate) fn start_in(environment: &[&str]) -> Self {
+        Bed {
+            pair: start("", None, environment),
         }
     }
 
@@ -225,6 +235,15 @@ impl Bed {
         let drv = self.run(&["nix-instantiate", "-E", expression]);
         let out = self.run(&["nix-store", "--query", "--outputs", &drv]);
         [drv, out]
+    }
+
+    /// The hook of a build that is under way on the coordinator: ours, or the distribution's own.
+    pub(crate) fn hook(&self) -> Option<Process> {
+        let processes = self.pair.coordinator.processes();
+        let mut processes = processes.expect("processes can be listed").into_iter();
+        // The name may be that of the linker that runs it.
+        let names = ["offload ", "build-remote "];
+        processes.find(|process| names.iter().any(|name| process.command_line.contains(name)))
     }
 
     pub(crate) fn logs(&self) -> String {

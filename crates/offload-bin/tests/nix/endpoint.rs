@@ -5,6 +5,7 @@ use testbed::Output;
 
 use crate::{
     bed::{Bed, OUR_HOOK, STOCK_HOOK, bed, derivation, ours},
+    floating,
     registration::Registration,
 };
 
@@ -142,7 +143,7 @@ fn a_chain() {
 #[test]
 fn a_floating_output() {
     let bed = require!();
-    testbed::require!(known crate::floating::known(&bed));
+    testbed::require!(known floating::known(&bed));
     let line = testbed::MachineLine {
         supported_features: "ca-derivations".into(),
         ..bed.pair.machine_line()

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testbed::{Direction, Host, Signal};
+use testbed::{Direction, Signal};
 
 use crate::{
     bed::ours,
@@ -89,7 +89,7 @@ fn expression(stages: &Stages, name: &str) -> String {
 }
 
 /// Kills the hook at `moment`; says whether there was one to kill.
-fn kill(coordinator: &Host, stages: &Stages, moment: Moment, is_over: impl Fn() -> bool) -> bool {
+fn kill(stages: &Stages, moment: Moment, is_over: impl Fn() -> bool) -> bool {
     let deadline = Instant::now() + LIMIT;
     let look = Duration::from_millis(1);
     while !stages.link.wait_for(moment.direction, moment.bytes, look) {
@@ -99,8 +99,7 @@ fn kill(coordinator: &Host, stages: &Stages, moment: Moment, is_over: impl Fn() 
         }
     }
     thread::sleep(Duration::from_millis(moment.after_ms));
-    let processes = coordinator.processes().expect("processes can be listed");
-    let hook = processes.iter().find(|process| process.name == "offload");
+    let hook = stages.bed.hook();
     hook.is_some_and(|hook| hook.signal(Signal::KILL).is_ok())
 }
 
@@ -157,7 +156,7 @@ fn survives(stages: &Stages, name: &str, moment: Moment) -> Outcome {
     let command = ["nix-build", "--no-out-link", "-E", &expression];
     let (killed, output) = thread::scope(|scope| {
         let client = scope.spawn(|| coordinator.exec_within(LIMIT, &command));
-        let killed = kill(coordinator, stages, moment, || client.is_finished());
+        let killed = kill(stages, moment, || client.is_finished());
         let output = client.join().expect("the thread does not panic");
         (
             killed,

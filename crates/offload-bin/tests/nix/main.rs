@@ -16,6 +16,7 @@ mod faults;
 mod floating;
 mod killed;
 mod optimise;
+mod places;
 mod registration;
 mod rows;
 mod schema;

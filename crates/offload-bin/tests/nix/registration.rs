@@ -1,5 +1,7 @@
 //! What a host's database says of a store path, read past its daemon: the layout is the same in Nix 2.3.7 to 2.34.8.
 
+use std::path::Path;
+
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 use testbed::Host;
 
@@ -20,7 +22,12 @@ pub(crate) struct Registration {
 impl Registration {
     /// `None` if the path is not valid there.
     pub(crate) fn read(host: &Host, path: &str) -> Option<Self> {
-        let database = host.outside("/nix/var/nix/db/db.sqlite");
+        Self::read_in(host, Path::new("/nix/var/nix/db/db.sqlite"), path)
+    }
+
+    /// As [`read`](Self::read), of one database of the host's.
+    pub(crate) fn read_in(host: &Host, database: &Path, path: &str) -> Option<Self> {
+        let database = host.outside(database);
         let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)
             .expect("the database is there");
         let mut registration = connection

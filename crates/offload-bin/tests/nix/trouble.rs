@@ -301,16 +301,7 @@ fn a_hook_that_is_killed() {
     testbed::require!();
     let bed = bed();
     begin_endless(&bed, "orphaned");
-    let processes = bed.pair.coordinator.processes().unwrap();
-    let is_hook = |words: &str| {
-        ["offload ", "build-remote "]
-            .iter()
-            .any(|name| words.contains(name))
-    };
-    let hook = processes
-        .iter()
-        .find(|process| is_hook(&process.command_line));
-    let hook = hook.unwrap_or_else(|| panic!("no hook among {processes:#?}"));
+    let hook = bed.hook().expect("the build is under way");
     bed.run(&["kill", "-KILL", &hook.pid_inside.to_string()]);
     bed.assert_idle();
     let said = bed.run(&["cat", "client.log"]);

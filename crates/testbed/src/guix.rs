@@ -37,6 +37,8 @@ pub struct GuixMachine {
     pub compression: String,
     /// Features that it has, separated by blanks.
     pub features: String,
+    /// The socket of its daemon, unless that is the usual one.
+    pub daemon_socket: Option<String>,
 }
 
 impl GuixMachine {
@@ -54,6 +56,7 @@ impl GuixMachine {
             overload_threshold: "#f".into(),
             compression: "none".into(),
             features: String::new(),
+            daemon_socket: None,
         }
     }
 
@@ -73,10 +76,14 @@ impl fmt::Display for GuixMachine {
             let quoted = words.split_whitespace().map(|word| format!("{word:?}"));
             quoted.collect::<Vec<_>>().join(" ")
         };
+        let socket = self.daemon_socket.iter();
+        let socket: String = socket
+            .map(|socket| format!(" (daemon-socket {socket:?})"))
+            .collect();
         write!(
             formatter,
             "(build-machine (name {:?}) (port {}) (systems (list {})) (user {:?}) (private-key {:?}) (host-key {:?}) \
-             (parallel-builds {}) (speed {}) (overload-threshold {}) (compression {:?}) (features (list {})))",
+             (parallel-builds {}) (speed {}) (overload-threshold {}) (compression {:?}) (features (list {})){socket})",
             self.name,
             self.port,
             words(&self.systems),

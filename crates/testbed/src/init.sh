@@ -25,9 +25,10 @@ while IFS=$'\t' read -r from to; do
     mount -o remount,ro,bind "$root$to"
 done <"$folder/mounts"
 if [ -s "$folder/store-size" ]; then
-    mkdir -p "$root/nix/store"
+    read -r size store <"$folder/store-size"
+    mkdir -p "$root$store"
     # The group of the build users, as nix-daemon would have it.
-    mount -t tmpfs -o "size=$(<"$folder/store-size"),mode=1775,gid=30000" store "$root/nix/store"
+    mount -t tmpfs -o "size=$size,mode=1775,gid=30000" store "$root$store"
 fi
 echo "$pid" >"$folder/pid"
 

@@ -43,7 +43,7 @@ pub struct HostOptions {
     pub mounts: Vec<Mount>,
     /// What becomes of its store daemon.
     pub store: StoreDaemon,
-    /// A file system of its own in memory for `/nix/store`, of so many bytes; what is in it is gone when the host
+    /// A file system of its own in memory for its store, of so many bytes; what is in it is gone when the host
     /// crashes, and [`Host::outside`](crate::Host::outside) does not see it.
     pub store_size: Option<u64>,
 }
@@ -83,6 +83,14 @@ impl StoreKind {
         match self {
             Self::Nix => "nix-daemon",
             Self::Guix => "guix-daemon",
+        }
+    }
+
+    /// The store's directory.
+    pub fn store(self) -> &'static str {
+        match self {
+            Self::Nix => "/nix/store",
+            Self::Guix => "/gnu/store",
         }
     }
 

@@ -42,9 +42,9 @@ impl Host {
             ("mounts", mounts(options)),
             (
                 "store-size",
-                options
-                    .store_size
-                    .map_or_else(String::new, |size| size.to_string()),
+                options.store_size.map_or_else(String::new, |size| {
+                    format!("{size} {}\n", options.kind.store())
+                }),
             ),
         ] {
             fs::write(folder.path().join(file), text).while_trying(starting)?;
@@ -91,7 +91,12 @@ impl Host {
     /// As when it was started first.
     pub fn boot(&mut self) -> Result<(), Error> {
         let action = || format!("boot {}", self.name);
-        for file in ["pid", "root/run/sshd.pid", "root/run/nix-daemon.pid"] {
+        for file in [
+            "pid",
+            "root/run/sshd.pid",
+            "root/run/nix-daemon.pid",
+            "root/run/guix-daemon.pid",
+        ] {
             match fs::remove_file(self.folder.join(file)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed.while_trying(action)?,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::unistd::{Uid, User, gethostname};
 use offload::hook::{GuixSurroundings, Surroundings};
 use offload::link::{Identity, Timeouts};
-use offload::local::{GuixDirectories, StoreDirectories};
+use offload::local::{GuixDirectories, GuixKeys, Limits, StoreDirectories};
 use offload::machines::MachineList;
 use offload::machines::scheme::{GuixRepl, read_machine_file};
 
@@ -15,6 +15,9 @@ use crate::guix;
 
 /// The variable that changes how long is waited for a machine: `NAME=SECONDS`, separated by commas.
 const BOUNDS: &str = "OFFLOAD_BOUNDS";
+
+/// The variable that changes what a machine may make this host write: `NAME=BYTES`, separated by commas.
+const LIMITS: &str = "OFFLOAD_LIMITS";
 
 /// Reads `NIX_STORE_DIR`, `NIX_STATE_DIR`, `OFFLOAD_BOUNDS`, and who runs this.
 pub(crate) fn surroundings() -> Surroundings {
@@ -48,25 +51,49 @@ fn timeouts() -> Timeouts {
 
 /// Reads what guix-daemon reads of the environment, and the machine list.
 pub(crate) async fn guix_surroundings() -> GuixSurroundings {
+    let directories = guix_directories();
+    GuixSurroundings {
+        machines: guix_machines(&directories, None).await,
+        keys: guix_keys(&directories),
+        directories,
+        identity: identity(),
+        timeouts: timeouts(),
+        limits: limits(),
+    }
+}
+
+/// Reads `NIX_STORE_DIR` and the variables of Guix's directories, as guix-daemon does.
+pub(crate) fn guix_directories() -> GuixDirectories {
     let defaults = GuixDirectories::default();
     let directory = |name, default: PathBuf| variable(name).map_or(default, PathBuf::from);
     let state = directory("GUIX_STATE_DIRECTORY", defaults.state);
-    let directories = GuixDirectories {
+    GuixDirectories {
         store: variable("NIX_STORE_DIR").unwrap_or(defaults.store),
         database: directory("GUIX_DATABASE_DIRECTORY", state.join("db")),
         state,
         configuration: directory("GUIX_CONFIGURATION_DIRECTORY", defaults.configuration),
-    };
-    GuixSurroundings {
-        machines: guix_machines(&directories).await,
-        directories,
-        identity: identity(),
-        timeouts: timeouts(),
     }
 }
 
-/// What `machines.scm` says; its programs see the home directory of the user database, as they do with stock.
-async fn guix_machines(directories: &GuixDirectories) -> MachineList {
+/// Guix's keys, and the real `guix` for those that are not understood here.
+pub(crate) fn guix_keys(directories: &GuixDirectories) -> GuixKeys {
+    GuixKeys {
+        directory: directories.configuration.clone(),
+        guix: guix::program().ok(),
+    }
+}
+
+/// Where Guix's machines are listed.
+pub(crate) fn guix_list(directories: &GuixDirectories) -> PathBuf {
+    directories.configuration.join("machines.scm")
+}
+
+/// What `file` says, or this host's `machines.scm`; its programs see the home directory of the user database, as they
+/// do with stock.
+pub(crate) async fn guix_machines(
+    directories: &GuixDirectories,
+    file: Option<&Path>,
+) -> MachineList {
     let user = User::from_uid(Uid::effective()).ok().flatten();
     let home = user.map(|user| user.dir);
     let evaluator = guix::program().ok().map(|program| GuixRepl {
@@ -78,10 +105,50 @@ async fn guix_machines(directories: &GuixDirectories) -> MachineList {
         ("HOME", Some(home)) => home.to_str().map(str::to_owned),
         _ => std::env::var(name).ok(),
     };
-    let file = directories.configuration.join("machines.scm");
+    let file = file.map_or_else(|| guix_list(directories), Path::to_owned);
     read_machine_file(&file, &look_up, evaluator.as_ref())
         .await
         .list
+}
+
+/// Reads `OFFLOAD_LIMITS`.
+fn limits() -> Limits {
+    variable(LIMITS).map_or_else(Limits::default, |text| {
+        parse_limits(&text).unwrap_or_else(|problem| {
+            eprintln!("offload: {LIMITS} is left aside: {problem}");
+            Limits::default()
+        })
+    })
+}
+
+/// Reads `output=64G,free-disk=500M`, each in bytes; what is not named keeps its default.
+fn parse_limits(text: &str) -> Result<Limits, String> {
+    let mut limits = Limits::default();
+    for pair in text.split(',') {
+        let (name, size) = pair.split_once('=').unwrap_or((pair, ""));
+        let limit = match name.trim() {
+            "output" => &mut limits.output,
+            "free-disk" => &mut limits.free_disk,
+            _ => return Err(format!("no limit is called {name:?}")),
+        };
+        *limit = bytes(size.trim())
+            .ok_or_else(|| format!("{name} is no number of bytes (K, M, G, T): {size:?}"))?;
+    }
+    Ok(limits)
+}
+
+/// `500M`
+fn bytes(size: &str) -> Option<u64> {
+    let digits = size.trim_end_matches(['K', 'M', 'G', 'T']);
+    let shift = match &size[digits.len()..] {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -133,6 +200,29 @@ fn identity() -> Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_are_bytes_by_name() {
+        let limits = Limits {
+            output: 64 << 30,
+            free_disk: 7,
+        };
+        assert_eq!(parse_limits("output=64G, free-disk=7"), Ok(limits));
+        let wrong = [
+            "outputs=1",
+            "output",
+            "output=1KM",
+            "output=-1",
+            "free-disk=99999999T",
+        ];
+        insta::assert_snapshot!(wrong.map(|text| parse_limits(text).unwrap_err()).join("\n"), @r#"
+        no limit is called "outputs"
+        output is no number of bytes (K, M, G, T): ""
+        output is no number of bytes (K, M, G, T): "1KM"
+        output is no number of bytes (K, M, G, T): "-1"
+        free-disk is no number of bytes (K, M, G, T): "99999999T"
+        "#);
+    }
 
     #[test]
     fn bounds_are_seconds_by_name() {

@@ -8,7 +8,7 @@ use offload::failure::{Failure, RemoteFailure};
 use offload::fleet::Refusals;
 use offload::job::JobError;
 use offload::link::{ConfigError, LinkError, Step, TokenError};
-use offload::local::{DatabaseError, ImportError, LocalError, ProgramError};
+use offload::local::{AuthenticateError, DatabaseError, ImportError, LocalError, ProgramError};
 use offload::schedule::Reason;
 use offload::slots::SlotError;
 use store_path::StoreDir;
@@ -116,6 +116,19 @@ fn failures() {
             exported: "/gnu/store/b".to_owned(),
         }),
         Failure::Import(ImportError::Unsigned(file())),
+        Failure::Import(ImportError::Verify {
+            path: file(),
+            error: AuthenticateError::NoGuix,
+        }),
+        Failure::Import(ImportError::TooLarge {
+            path: file(),
+            maximum: 100,
+        }),
+        Failure::Import(ImportError::LowDisk {
+            path: file(),
+            free: 7 << 20,
+            least: 8 << 20,
+        }),
         Failure::Import(ImportError::Signature {
             path: file(),
             reason: "signature is by a key that is not authorized: 8D15".to_owned(),

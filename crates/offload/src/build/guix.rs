@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use guix_signature::Acl;
 use store_path::StorePath;
 use worker_protocol::BuildStatus;
 
@@ -11,7 +10,7 @@ use super::{Built, judge};
 use crate::copy;
 use crate::failure::Failure;
 use crate::job::{Content, Job, JobOutput};
-use crate::local::{GuixStore, Restored};
+use crate::local::{Authority, GuixStore, Restored};
 use crate::log::{Level, Log};
 use crate::remote::Remote;
 
@@ -37,7 +36,7 @@ pub async fn build_guix(
     log: &mut Log,
 ) -> Result<Built, Failure> {
     // Without it nothing could be taken back.
-    let acl = store.access_control_list()?;
+    let authority = store.keys.authority()?;
     remote.set_guix_options(job.options, trace, log).await?;
     remote.root(&job.path, log).await?;
     let missing = missing(remote, job, log).await?;
@@ -47,7 +46,7 @@ pub async fn build_guix(
     if let Err(failure) = judge(&result) {
         return Err(weighed(remote, failure, log).await);
     }
-    let outputs = receive(remote, store, job, &acl, log).await?;
+    let outputs = receive(remote, store, job, &authority, log).await?;
     Ok(Built {
         outputs: outputs.into_iter().map(Restored::keep).collect(),
         sent_inputs: missing.len(),
@@ -92,7 +91,7 @@ async fn receive(
     remote: &mut Remote,
     store: &GuixStore,
     job: &Job,
-    acl: &Acl,
+    authority: &Authority,
     log: &mut Log,
 ) -> Result<Vec<Restored>, Failure> {
     let wanted = job
@@ -114,7 +113,7 @@ async fn receive(
         };
         let mut import = store.import(path, fixed)?;
         remote.export(path, &mut import, log).await?;
-        let restored = import.finish(acl)?;
+        let restored = import.finish(authority).await?;
         check_references(store, job, output, &restored)?;
         received.push(restored);
     }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use guix_signature::{ItemHasher, SecretKey};
+use guix_signature::ItemHasher;
 use nar::Dump;
 use store_path::{ContentAddress, ContentAddressMethod, HashAlgorithm, StorePath};
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ use worker_protocol::{Context, Error, ValidPathInfo, Value, Version};
 
 use super::{CHUNK, SENDING, STALL, in_order};
 use crate::failure::{Failure, RemoteFailure};
-use crate::local::GuixStore;
+use crate::local::{GuixStore, Signer};
 use crate::log::{Level, Log};
 use crate::remote::{Importer, Reader, Remote, Writer, reply, unless_silent};
 
@@ -177,12 +177,12 @@ async fn send_stream(
     size: u64,
     log: &mut Log,
 ) -> Result<(), Failure> {
-    let key = store.signing_key()?;
+    let mut signer = store.keys.signer()?;
     let paths: Vec<_> = loads.iter().map(|load| &load.info).collect();
     if size <= MAX_LOCK_STEP {
-        return send_in_lock_step(remote, store, &paths, &key, log).await;
+        return send_in_lock_step(remote, store, &paths, &mut signer, log).await;
     }
-    let by_command = send_by_command(remote, store, &paths, &key, log).await;
+    let by_command = send_by_command(remote, store, &paths, &mut signer, log).await;
     if let Err(failure @ (Failure::Local(_) | Failure::Dump(_))) = by_command {
         return Err(failure);
     }
@@ -203,18 +203,18 @@ async fn send_stream(
         );
         log.daemon.message(Level::Notice, &message);
     }
-    send_in_lock_step(remote, store, &rest, &key, log).await
+    send_in_lock_step(remote, store, &rest, &mut signer, log).await
 }
 
 async fn send_by_command(
     remote: &mut Remote,
     store: &GuixStore,
     paths: &[&ValidPathInfo],
-    key: &SecretKey,
+    signer: &mut Signer,
     log: &mut Log,
 ) -> Result<(), Failure> {
     let mut importer = remote.start_import().await?;
-    write_stream(store, paths, key, &mut importer, log).await?;
+    write_stream(store, paths, signer, &mut importer, log).await?;
     let finished = importer.finish().await;
     finished.map_err(|error| error.during(SENDING))
 }
@@ -223,13 +223,13 @@ async fn send_in_lock_step(
     remote: &mut Remote,
     store: &GuixStore,
     paths: &[&ValidPathInfo],
-    key: &SecretKey,
+    signer: &mut Signer,
     log: &mut Log,
 ) -> Result<(), Failure> {
     let failed = |error: Error| RemoteFailure::from(error).during(SENDING);
     let client = remote.worker();
     let mut upload = client.upload(&ImportPaths {}).await.map_err(failed)?;
-    write_stream(store, paths, key, &mut upload, log).await?;
+    write_stream(store, paths, signer, &mut upload, log).await?;
     let mut forward = |message| log.forward(message);
     let ticket = upload.finish(&mut forward).await.map_err(failed)?;
     let imported = reply(client, ticket, log).await;
@@ -255,11 +255,11 @@ impl<O: UploadOperation> Sink for NarUpload<'_, Reader, Writer, O> {
     }
 }
 
-/// Writes the export stream of `paths`, each signed with `key`.
+/// Writes the export stream of `paths`, each signed.
 async fn write_stream(
     store: &GuixStore,
     paths: &[&ValidPathInfo],
-    key: &SecretKey,
+    signer: &mut Signer,
     sink: &mut impl Sink,
     log: &mut Log,
 ) -> Result<(), Failure> {
@@ -282,7 +282,7 @@ async fn write_stream(
             signature: None,
         };
         let hash = hasher.finish(&trailer.signed_bytes(&context));
-        trailer.signature = Some(Text::from(key.sign(&hash).to_text()));
+        trailer.signature = Some(Text::from(signer.sign(&hash).await?));
         trailer.encode(&mut Encoder::new(&mut between), &context);
     }
     encode_next(&mut between, false);

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::fleet::{Answer, Fleet, Lease, Patience, Refusals};
 use crate::job::{BuildOptions, Job, JobError, parse_derivation, parse_path};
 use crate::link::{Identity, Timeouts};
-use crate::local::{GuixDirectories, GuixStore, LocalError};
+use crate::local::{GuixDirectories, GuixKeys, GuixStore, Limits, LocalError};
 use crate::log::{Level, Log};
 use crate::machines::MachineList;
 use crate::remote::{Question, Remote};
@@ -67,6 +67,10 @@ pub struct GuixSurroundings {
     pub identity: Identity,
     /// Bounds for connecting.
     pub timeouts: Timeouts,
+    /// Whose signatures count, and who signs.
+    pub keys: GuixKeys,
+    /// Bounds for outputs.
+    pub limits: Limits,
 }
 
 /// Why the hook ends without having accepted a build.
@@ -162,7 +166,13 @@ async fn converse<R: AsyncRead + Unpin>(
     arguments: &GuixArguments,
     surroundings: &GuixSurroundings,
 ) -> Result<ExitCode, ServeError> {
-    let store = GuixStore::open(&surroundings.directories)?;
+    let GuixSurroundings {
+        directories,
+        keys,
+        limits,
+        ..
+    } = surroundings;
+    let store = GuixStore::open(directories, keys.clone(), *limits)?;
     let mut fleet = open_fleet(&store, surroundings, log)?;
     while let Some(event) = requests.next().await? {
         let Event::Request(request) = event else {

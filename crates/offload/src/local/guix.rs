@@ -3,17 +3,13 @@
 //! Nothing is ever registered here: a guix-daemon registers what lies at its outputs' paths when
 //! the hook exits with 0. It checks no signature then, so everything is checked before.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use guix_signature::{Acl, SecretKey};
 use store_path::{ContentAddress, StoreDir, StorePath};
 
 use super::registry::Registry;
-use super::signed::SignedImport;
-use super::{Database, ImportError, LocalError, LocalStore, StoreLocation};
-
-/// Largest key or access-control list that is read, in bytes; a list has some 150 for each key.
-const MAX_KEY_FILE: u64 = 16 << 20;
+use super::signed::{Destination, SignedImport};
+use super::{Database, GuixKeys, ImportError, Limits, LocalError, LocalStore, StoreLocation};
 
 /// Where guix-daemon keeps its things.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +40,9 @@ impl Default for GuixDirectories {
 pub struct GuixStore {
     /// What it has in common with Nix's.
     pub local: LocalStore,
-    configuration: PathBuf,
+    /// Who signs.
+    pub(crate) keys: GuixKeys,
+    limits: Limits,
 }
 
 impl GuixStore {
@@ -52,7 +50,11 @@ impl GuixStore {
     ///
     /// # Errors
     /// When one of them is missing, or the database is of an unknown version.
-    pub fn open(directories: &GuixDirectories) -> Result<Self, LocalError> {
+    pub fn open(
+        directories: &GuixDirectories,
+        keys: GuixKeys,
+        limits: Limits,
+    ) -> Result<Self, LocalError> {
         let store_dir = StoreDir::new(directories.store.as_str()).map_err(LocalError::StoreDir)?;
         let database = Database::open_guix(&directories.database, store_dir.clone())?;
         let location = StoreLocation {
@@ -62,26 +64,9 @@ impl GuixStore {
         };
         Ok(GuixStore {
             local: LocalStore::open(location, Registry::Database(database))?,
-            configuration: directories.configuration.clone(),
+            keys,
+            limits,
         })
-    }
-
-    /// The key that signs what is sent, `/etc/guix/signing-key.sec`.
-    ///
-    /// # Errors
-    /// When it cannot be read or understood.
-    pub fn signing_key(&self) -> Result<SecretKey, LocalError> {
-        let path = self.configuration.join("signing-key.sec");
-        SecretKey::parse(&read_key_file(&path)?).map_err(|error| LocalError::Key { path, error })
-    }
-
-    /// The keys by which outputs may be signed, `/etc/guix/acl`.
-    ///
-    /// # Errors
-    /// When they cannot be read or understood.
-    pub fn access_control_list(&self) -> Result<Acl, LocalError> {
-        let path = self.configuration.join("acl");
-        Acl::parse(&read_key_file(&path)?).map_err(|error| LocalError::Key { path, error })
     }
 
     /// Begins to bring in `path`, which a machine exports. `fixed` is what its derivation says of
@@ -94,18 +79,13 @@ impl GuixStore {
         path: &StorePath,
         fixed: Option<ContentAddress>,
     ) -> Result<SignedImport, ImportError> {
-        let (place, restore) = self.local.begin_restore(path)?;
-        let store_dir = self.local.store_dir().clone();
-        Ok(SignedImport::new(
-            place,
-            restore,
-            path.clone(),
-            fixed,
-            store_dir,
-        ))
+        let (directory, folder) = self.local.folder();
+        let destination = Destination {
+            directory,
+            folder,
+            store_dir: self.local.store_dir(),
+            limits: self.limits,
+        };
+        SignedImport::begin(destination, path.clone(), fixed)
     }
-}
-
-fn read_key_file(path: &Path) -> Result<Vec<u8>, LocalError> {
-    super::store::read_bounded(path, MAX_KEY_FILE)
 }

@@ -11,7 +11,7 @@ use store_path::{ContentAddress, StorePath};
 use worker_protocol::ValidPathInfo;
 
 use super::check::Check;
-use super::remove_tree;
+use super::{AuthenticateError, remove_tree};
 
 /// Buffer for reading a file back, in bytes.
 const BUFFER: usize = 256 << 10;
@@ -105,6 +105,32 @@ pub enum ImportError {
         /// What is wrong, and with whose key.
         reason: String,
     },
+    /// Whether an exported path may be taken cannot be found out here.
+    #[error("failed to verify the signature of {}: {error}", path.display())]
+    Verify {
+        /// Where the output should have gone.
+        path: PathBuf,
+        /// What is wrong.
+        error: AuthenticateError,
+    },
+    /// An exported path is larger than any may be.
+    #[error("{} is larger than {maximum} bytes, the most that an output may have here (limit output)", path.display())]
+    TooLarge {
+        /// Where the output should have gone.
+        path: PathBuf,
+        /// How large it may be.
+        maximum: u64,
+    },
+    /// This host's disk is nearly full.
+    #[error("{} is not taken: this host's disk has {} MiB left, and {} MiB stay free (limit free-disk)", path.display(), free >> 20, least >> 20)]
+    LowDisk {
+        /// Where the output should have gone.
+        path: PathBuf,
+        /// What is free, in bytes.
+        free: u64,
+        /// What has to stay free, in bytes.
+        least: u64,
+    },
     /// What came is no archive.
     #[error("failed to read the archive of {}: {error}", path.display())]
     Archive {
@@ -131,10 +157,14 @@ impl ImportError {
             ImportError::Restore { source, .. } => {
                 matches!(source.kind, RestoreErrorKind::System { .. })
             }
-            ImportError::Leftover { .. } | ImportError::ReadBack { .. } => true,
+            ImportError::Leftover { .. }
+            | ImportError::ReadBack { .. }
+            | ImportError::Verify { .. }
+            | ImportError::LowDisk { .. } => true,
             ImportError::NarHash { .. }
             | ImportError::NarSize { .. }
             | ImportError::TooLong { .. }
+            | ImportError::TooLarge { .. }
             | ImportError::FixedOutput { .. }
             | ImportError::Archive { .. }
             | ImportError::Export { .. }

@@ -1,11 +1,14 @@
 //! The coordinator's own store: what is known of its paths, their files, and how outputs are
 //! brought in although the daemon that called us holds the locks on them.
 
+mod authenticate;
 mod check;
 mod database;
 mod guix;
 mod hash_modulo;
 mod import;
+mod keys;
+mod limits;
 mod location;
 mod nix;
 mod optimise;
@@ -15,10 +18,14 @@ mod remove;
 mod signed;
 mod store;
 
+pub use authenticate::AuthenticateError;
 pub(crate) use check::Passing;
 pub use database::{Database, DatabaseError};
 pub use guix::{GuixDirectories, GuixStore};
 pub use import::{Import, ImportError};
+pub use keys::GuixKeys;
+pub(crate) use keys::{Authority, Signer};
+pub use limits::Limits;
 pub use location::{LocationError, StoreDirectories, StoreLocation};
 pub use nix::NixStore;
 pub use optimise::OptimiseError;

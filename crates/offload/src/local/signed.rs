@@ -1,9 +1,10 @@
 //! One output that a machine exports, on its way into a Guix store: restored straight into its
 //! final path while it is hashed, and removed again unless it is what was asked for and signed.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use guix_signature::{Acl, ItemHasher};
+use guix_signature::ItemHasher;
 use nar::Restore;
 use store_path::{
     ContentAddress, ContentAddressMethod, Hash, HashFormat, Hasher, StoreDir, StorePath,
@@ -12,8 +13,10 @@ use worker_protocol::export::Trailer;
 use worker_protocol::wire::Decoder;
 use worker_protocol::{Context, NarHash, PathInfo, ValidPathInfo, Value, Version};
 
-use super::import::read_flat;
-use super::{ImportError, remove_tree};
+use super::import::{begin_restore, read_flat};
+use super::keys::Untrusted;
+use super::limits::Meter;
+use super::{Authority, ImportError, Limits, remove_tree};
 
 /// Longest trailer behind an archive, in bytes: a path of 300 bytes for each reference.
 const MAX_TRAILER: usize = 32 << 20;
@@ -27,9 +30,22 @@ pub struct SignedImport {
     fixed: Option<(ContentAddress, Hasher)>,
     context: Context,
     hasher: ItemHasher,
-    size: u64,
+    meter: Meter,
     /// What came behind the archive, once that is complete.
     trailer: Option<Vec<u8>>,
+}
+
+/// Where an output goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Destination<'a> {
+    /// The directory that gets it, open.
+    pub(crate) directory: &'a File,
+    /// Its name.
+    pub(crate) folder: &'a Path,
+    /// The directory that store paths name.
+    pub(crate) store_dir: &'a StoreDir,
+    /// How large it may be.
+    pub(crate) limits: Limits,
 }
 
 /// An output that was restored, and is not registered. Dropping it removes it, unless it is
@@ -60,32 +76,44 @@ impl Drop for Restored {
 }
 
 impl SignedImport {
-    pub(super) fn new(
-        place: PathBuf,
-        restore: Restore,
+    /// Begins to bring in `path`. `fixed` is what its derivation says of the content, if it says anything.
+    pub(crate) fn begin(
+        destination: Destination<'_>,
         path: StorePath,
         fixed: Option<ContentAddress>,
-        store_dir: StoreDir,
-    ) -> Self {
-        SignedImport {
+    ) -> Result<Self, ImportError> {
+        let Destination {
+            directory,
+            folder,
+            store_dir,
+            limits,
+        } = destination;
+        let (place, restore) = begin_restore(directory, folder, &path)?;
+        let looked_at = directory
+            .try_clone()
+            .map_err(|source| ImportError::Leftover {
+                path: place.clone(),
+                source,
+            })?;
+        Ok(SignedImport {
             restore,
             place,
             path,
             fixed: fixed.map(|fixed| (fixed, Hasher::new(fixed.hash.algorithm()))),
             context: Context {
-                store_dir,
+                store_dir: store_dir.clone(),
                 version: Version::GUIX_NEWEST,
             },
             hasher: ItemHasher::new(),
-            size: 0,
+            meter: Meter::new(limits, looked_at),
             trailer: None,
-        }
+        })
     }
 
     /// Takes the next bytes of the export: an archive, and the trailer behind it.
     ///
     /// # Errors
-    /// When they are no archive, the trailer is too long, or the file system refuses.
+    /// When they are no archive, it or the trailer is too long, or the file system refuses or is nearly full.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), ImportError> {
         if self.trailer.is_none() {
             let written = self.restore.write(bytes);
@@ -100,7 +128,7 @@ impl SignedImport {
             {
                 hasher.update(archive);
             }
-            self.size += archive.len() as u64;
+            self.meter.take(archive.len(), &self.place)?;
             bytes = rest;
             if written.finished {
                 self.trailer = Some(Vec::new());
@@ -115,12 +143,12 @@ impl SignedImport {
         Ok(())
     }
 
-    /// Checks that this is the path that was asked for, signed by a key of `acl`, and that a fixed
-    /// output has its hash.
+    /// Checks that this is the path that was asked for, signed by a key that `authority` knows, and
+    /// that a fixed output has its hash.
     ///
     /// # Errors
     /// When anything is not so; the output is removed.
-    pub fn finish(self, acl: &Acl) -> Result<Restored, ImportError> {
+    pub(crate) async fn finish(self, authority: &Authority) -> Result<Restored, ImportError> {
         let Some(bytes) = &self.trailer else {
             return Err(self.malformed("the archive is cut off".to_owned()));
         };
@@ -143,12 +171,17 @@ impl SignedImport {
         };
         let nar_hash = Hash::sha256(self.hasher.nar_hash());
         let hash = self.hasher.finish(&trailer.signed_bytes(&self.context));
-        if let Err(error) = acl.verify(signature.as_bytes(), &hash) {
-            let reason = error.to_string();
-            return Err(ImportError::Signature {
-                path: place,
-                reason,
-            });
+        match authority.verify(signature.as_bytes(), &hash).await {
+            Ok(()) => {}
+            Err(Untrusted::Signature(reason)) => {
+                return Err(ImportError::Signature {
+                    path: place,
+                    reason,
+                });
+            }
+            Err(Untrusted::Unknown(error)) => {
+                return Err(ImportError::Verify { path: place, error });
+            }
         }
         if let Some((fixed, hasher)) = self.fixed {
             check_fixed(&place, &fixed, hasher)?;
@@ -164,7 +197,7 @@ impl SignedImport {
             nar_hash: NarHash(nar_hash),
             references: trailer.references.into_iter().collect(),
             registration_time: 0,
-            nar_size: self.size,
+            nar_size: self.meter.size(),
             ultimate: false,
             signatures: Default::default(),
             content_address: None,

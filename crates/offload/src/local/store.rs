@@ -9,9 +9,8 @@ use derivation::Derivation;
 use store_path::{StoreDir, StorePath};
 use worker_protocol::PathInfo;
 
-use super::import::begin_restore;
 use super::registry::Registry;
-use super::{DatabaseError, ImportError, OptimiseError, ProgramError, StoreLocation};
+use super::{AuthenticateError, DatabaseError, OptimiseError, ProgramError, StoreLocation};
 
 /// Largest `.drv` file that is read, in bytes; the largest seen in use are some tens of MiB.
 const MAX_DERIVATION: u64 = 256 << 20;
@@ -58,6 +57,9 @@ pub enum LocalError {
     /// Equal files could not be shared.
     #[error(transparent)]
     Optimise(#[from] OptimiseError),
+    /// `guix authenticate`, which a key is left to.
+    #[error(transparent)]
+    Authenticate(#[from] AuthenticateError),
     /// The daemon named an input that is not valid.
     #[error("input is not valid in the local store: {0}")]
     NotValid(String),
@@ -133,12 +135,9 @@ impl LocalStore {
         read_bounded(&self.real_path(path), MAX_DERIVATION)
     }
 
-    /// Begins to restore `path`, of which nothing was said beforehand, and says where.
-    pub(super) fn begin_restore(
-        &self,
-        path: &StorePath,
-    ) -> Result<(PathBuf, nar::Restore), ImportError> {
-        begin_restore(&self.directory, &self.location.real_store_dir, path)
+    /// The directory that holds all paths' files, open and by name.
+    pub(super) fn folder(&self) -> (&File, &Path) {
+        (&self.directory, &self.location.real_store_dir)
     }
 
     /// `roots` and everything that they refer to. What is not valid has nothing that it refers to.

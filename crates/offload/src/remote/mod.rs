@@ -5,6 +5,7 @@ mod ask;
 mod building;
 mod guix;
 mod output;
+mod repl;
 mod serve;
 mod trial;
 mod way;
@@ -255,9 +256,13 @@ impl Remote {
     pub fn description(&self) -> String {
         match &self.conversation {
             Conversation::Worker(client) => {
-                let program = client
-                    .daemon_version()
-                    .map(|version| format!("nix {version}"));
+                let program = match self.way.dialect() {
+                    // It does not tell its version.
+                    Dialect::Guix => Some("guix-daemon".to_owned()),
+                    Dialect::Nix => client
+                        .daemon_version()
+                        .map(|version| format!("nix {version}")),
+                };
                 let version = client
                     .version()
                     .map(|version| format!("protocol {version}"));

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use worker_protocol::Dialect;
 
+use super::repl;
 use crate::link::{ByteStream, LinkError, SshLink};
 use crate::machines::{Machine, Scheme};
 
@@ -27,6 +28,8 @@ pub enum Way {
     Serve,
     /// A channel to the socket of a guix-daemon.
     GuixSocket,
+    /// `guix repl`, whose Guile connects to that socket: stock's way.
+    GuixRepl,
 }
 
 impl fmt::Display for Way {
@@ -36,6 +39,7 @@ impl fmt::Display for Way {
             Way::Command => "nix-daemon --stdio",
             Way::Serve => "nix-store --serve",
             Way::GuixSocket => "guix-daemon's socket",
+            Way::GuixRepl => "guix repl to guix-daemon's socket",
         })
     }
 }
@@ -44,8 +48,13 @@ impl Way {
     /// The ways that lead to `machine`, in the order in which they are tried; `known` worked last
     /// time.
     pub(super) fn of(machine: &Machine, dialect: Dialect, known: Option<Way>) -> Vec<Way> {
+        let known = known.filter(|way| way.dialect() == dialect);
+        let in_order = |all: &[Way]| {
+            let rest = all.iter().copied().filter(|way| Some(*way) != known);
+            known.into_iter().chain(rest).collect()
+        };
         if dialect == Dialect::Guix {
-            return vec![Way::GuixSocket];
+            return in_order(&[Way::GuixSocket, Way::GuixRepl]);
         }
         // Who names a program, or the store behind it, means just that.
         if !machine.remote_program.is_empty() || machine.remote_store.is_some() {
@@ -54,9 +63,7 @@ impl Way {
                 Scheme::Ssh => vec![Way::Serve],
             };
         }
-        let all = [Way::Socket, Way::Command, Way::Serve];
-        let rest = all.into_iter().filter(|way| Some(*way) != known);
-        known.into_iter().chain(rest).collect()
+        in_order(&[Way::Socket, Way::Command, Way::Serve])
     }
 
     /// Whether it is only taken where a better one is closed.
@@ -68,7 +75,7 @@ impl Way {
     pub(super) fn dialect(self) -> Dialect {
         match self {
             Way::Socket | Way::Command | Way::Serve => Dialect::Nix,
-            Way::GuixSocket => Dialect::Guix,
+            Way::GuixSocket | Way::GuixRepl => Dialect::Guix,
         }
     }
 
@@ -83,9 +90,13 @@ impl Way {
                 let socket = machine.daemon_socket.as_deref();
                 link.open_socket(socket.unwrap_or(NIX_SOCKET)).await
             }
-            Way::GuixSocket => {
+            Way::GuixSocket | Way::GuixRepl => {
                 let socket = machine.daemon_socket.as_deref();
-                link.open_socket(socket.unwrap_or(GUIX_SOCKET)).await
+                let socket = socket.unwrap_or(GUIX_SOCKET);
+                match self {
+                    Way::GuixRepl => repl::open_socket(link, socket).await,
+                    _ => link.open_socket(socket).await,
+                }
             }
             Way::Command => link.exec(&self.command(machine)).await,
             // What a build prints comes on standard error there.
@@ -129,6 +140,16 @@ mod tests {
             _ => way.command(&machine),
         })
         .collect()
+    }
+
+    #[test]
+    fn a_guix_daemon_has_ways_of_its_own() {
+        let machine = read_builders("ssh://a", "x86_64-linux").machines.remove(0);
+        let ways = |known| Way::of(&machine, Dialect::Guix, known);
+        assert_eq!(ways(None), [Way::GuixSocket, Way::GuixRepl]);
+        assert_eq!(ways(Some(Way::GuixRepl)), [Way::GuixRepl, Way::GuixSocket]);
+        // A file of another dialect's.
+        assert_eq!(ways(Some(Way::Serve)), [Way::GuixSocket, Way::GuixRepl]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use offload::hook::GuixArguments;
 
 use crate::explain::Explain;
+use crate::guix_offload::GuixOffload;
 use crate::machines::Machines;
 use crate::status::Status;
 use crate::store::Store;
@@ -32,7 +33,12 @@ pub(crate) enum Call {
 ///
 /// As a build hook it needs no subcommand: `build-hook = /path/to/offload` in nix.conf is enough.
 #[derive(Parser)]
-#[command(name = "offload", version, arg_required_else_help = true)]
+#[command(
+    name = "offload",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -88,6 +94,12 @@ pub(crate) enum Command {
     /// Exit code: 0 where there is a machine, 1 where there is none or all are busy, 2 for wrong
     /// arguments.
     Explain(Explain),
+    /// What `guix offload` does for people: `offload offload test`, `offload offload status`.
+    ///
+    /// With the arguments and lines of stock's, for whoever knows that. guix-daemon calls it with other arguments:
+    /// SYSTEM MAX-SILENT-TIME PRINT-BUILD-TRACE? BUILD-TIMEOUT.
+    #[command(subcommand)]
+    Offload(GuixOffload),
 }
 
 impl Command {
@@ -99,6 +111,7 @@ impl Command {
             Command::Test(test) => or_usage(test.run()),
             Command::Status(status) => or_usage(status.run()),
             Command::Explain(explain) => or_usage(explain.run()),
+            Command::Offload(offload) => or_usage(offload.run()),
         }
     }
 }

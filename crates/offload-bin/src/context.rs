@@ -7,7 +7,7 @@ use offload::probe::Probe;
 use offload::slots::SlotDirectory;
 use store_path::StoreDir;
 
-use crate::environment::surroundings;
+use crate::environment::{guix_directories, guix_keys, surroundings};
 
 /// This host, as the daemon's hook would find it if the same user ran it.
 pub(crate) struct Context {
@@ -21,22 +21,39 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// As Nix's hook, or as Guix's.
+    ///
     /// # Errors
     /// When the environment makes no sense.
-    pub(crate) fn of_process() -> Result<Self, String> {
+    pub(crate) fn of_process(is_guix: bool) -> Result<Self, String> {
         let surroundings = surroundings();
+        let (store, guix, health, slots) = match is_guix {
+            true => {
+                let directories = guix_directories();
+                let keys = guix_keys(&directories);
+                let offload = directories.state.join("offload");
+                let health = Health::open(offload.join("knowledge"));
+                let slots = SlotDirectory::existing_guix(offload);
+                (directories.store, Some(keys), health, slots)
+            }
+            false => {
+                let StoreDirectories { store, state } = surroundings.directories;
+                let health = Health::open(state.join("offload"));
+                let slots = SlotDirectory::existing(state.join("current-load"));
+                (store, None, health, slots)
+            }
+        };
         let identity = &surroundings.identity;
-        let StoreDirectories { store, state } = surroundings.directories;
-        let store_dir = StoreDir::new(store).map_err(|error| error.to_string())?;
         Ok(Context {
-            health: Health::open(state.join("offload")),
-            slots: SlotDirectory::existing(state.join("current-load")),
+            health,
+            slots,
             user: identity.user.clone(),
             host: identity.host_name.clone(),
             probe: Probe {
                 settings: SshSettings::read(identity),
                 timeouts: surroundings.timeouts,
-                store_dir,
+                store_dir: StoreDir::new(store).map_err(|error| error.to_string())?,
+                guix,
             },
         })
     }

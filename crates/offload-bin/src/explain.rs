@@ -36,7 +36,7 @@ impl Explain {
     /// When the machines are not known.
     pub(crate) fn run(self) -> Result<ExitCode, String> {
         let machines = self.selection.read()?;
-        let mut context = Context::of_process()?;
+        let mut context = Context::of_process(self.selection.is_guix())?;
         let knowing = wait_for(Knowing::of(&machines, &context.slots, &mut context.health))?;
         let system = || host_system(std::env::consts::ARCH, std::env::consts::OS);
         let demand = Demand {

@@ -9,6 +9,7 @@ mod environment;
 mod explain;
 mod guix;
 mod guix_hook;
+mod guix_offload;
 mod hook_process;
 mod lists;
 mod machines;

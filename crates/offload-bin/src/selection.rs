@@ -1,9 +1,13 @@
 //! Which machines a person means.
 
+use std::path::Path;
+
 use clap::Args;
 use offload::machines::Machine;
 
+use crate::environment::{guix_directories, guix_machines};
 use crate::lists;
+use crate::together::wait_for;
 
 /// Where machines are listed, and which of them are meant.
 #[derive(Args)]
@@ -15,15 +19,31 @@ pub(crate) struct Selection {
     /// in `builders`.
     #[arg(long, value_name = "LIST")]
     list: Option<String>,
+    /// Machines of Guix: those of /etc/guix/machines.scm, or of the file that --list names. A list whose name ends in
+    /// .scm is Guix's anyway.
+    #[arg(long)]
+    guix: bool,
 }
 
 impl Selection {
+    /// Whether the machines have guix-daemons.
+    pub(crate) fn is_guix(&self) -> bool {
+        let is_scheme = |list: &String| list.ends_with(".scm");
+        self.guix || self.list.as_ref().is_some_and(is_scheme)
+    }
+
     /// The machines that are meant. Problems of the list go to standard error.
     ///
     /// # Errors
     /// When a name means no machine.
     pub(crate) fn read(&self) -> Result<Vec<Machine>, String> {
-        let list = lists::read(self.list.as_deref());
+        let list = match self.is_guix() {
+            true => {
+                let file = self.list.as_deref().map(Path::new);
+                wait_for(guix_machines(&guix_directories(), file))?
+            }
+            false => lists::read(self.list.as_deref()),
+        };
         for problem in &list.problems {
             eprintln!("offload: {problem}");
         }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use clap::Args;
 use offload::health;
+use offload::machines::Machine;
 use offload::probe::{Knowing, Status as Report, Up};
 use serde_json::{Value, json};
 
@@ -29,39 +30,13 @@ impl Status {
     /// When nobody could be asked.
     pub(crate) fn run(self) -> Result<ExitCode, String> {
         let machines = self.selection.read()?;
-        let Context {
-            probe,
-            mut health,
-            slots,
-            ..
-        } = Context::of_process()?;
-        let knowing = wait_for(Knowing::of(&machines, &slots, &mut health))?;
-        let asked = machines
-            .clone()
-            .into_iter()
-            .zip(knowing.known)
-            .zip(knowing.used);
-        let (probe, now) = (Rc::new(probe), health::now());
-        let mut reports = Vec::new();
-        ask_each(
-            asked,
-            |((machine, known), used)| {
-                let probe = probe.clone();
-                async move { probe.status(&machine, &known, used).await }
-            },
-            |report: Report| {
-                if !self.json {
-                    print(&text(&report, now));
-                }
-                reports.push(report);
-            },
-        )?;
-        for (machine, report) in machines.iter().zip(&reports) {
-            // Builds need not wait until an outage is forgotten.
-            if let Ok(up) = &report.state {
-                health.reached(machine, up.way, up.protocol);
+        let context = Context::of_process(self.selection.is_guix())?;
+        let now = health::now();
+        let reports = ask_status(&machines, context, |report| {
+            if !self.json {
+                print(&text(report, now));
             }
-        }
+        })?;
         if self.json {
             print(&format!("{:#}\n", document(&reports)));
         } else if reports.is_empty() {
@@ -73,6 +48,49 @@ impl Status {
             false => ExitCode::FAILURE,
         })
     }
+}
+
+/// Asks all machines at a time how they stand; each answer goes to `hear` as soon as those before it are there.
+///
+/// # Errors
+/// When nobody could be asked.
+pub(crate) fn ask_status(
+    machines: &[Machine],
+    context: Context,
+    mut hear: impl FnMut(&Report),
+) -> Result<Vec<Report>, String> {
+    let Context {
+        probe,
+        mut health,
+        slots,
+        ..
+    } = context;
+    let knowing = wait_for(Knowing::of(machines, &slots, &mut health))?;
+    let asked = machines
+        .to_vec()
+        .into_iter()
+        .zip(knowing.known)
+        .zip(knowing.used);
+    let probe = Rc::new(probe);
+    let mut reports = Vec::new();
+    ask_each(
+        asked,
+        |((machine, known), used)| {
+            let probe = probe.clone();
+            async move { probe.status(&machine, &known, used).await }
+        },
+        |report: Report| {
+            hear(&report);
+            reports.push(report);
+        },
+    )?;
+    for (machine, report) in machines.iter().zip(&reports) {
+        // Builds need not wait until an outage is forgotten.
+        if let Ok(up) = &report.state {
+            health.reached(machine, up.way, up.protocol);
+        }
+    }
+    Ok(reports)
 }
 
 /// How a machine stands at `now`, in seconds since 1970, for people.
@@ -155,7 +173,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// How all stand, for programs.
-fn document(reports: &[Report]) -> Value {
+pub(crate) fn document(reports: &[Report]) -> Value {
     let reports = reports.iter().map(|report| {
         let up = report.state.as_ref().ok();
         let trouble = report.state.as_ref().err().map(|trouble| {
@@ -179,6 +197,13 @@ fn document(reports: &[Report]) -> Value {
             "protocol": up.and_then(|up| up.protocol),
             "trusted": up.and_then(|up| up.trusted),
             "load": up.and_then(|up| up.load).map(|load| load.averages),
+            "host": up.and_then(|up| up.host.as_ref()).map(|host| json!({
+                "kernel": host.kernel,
+                "release": host.release,
+                "architecture": host.architecture,
+                "name": host.name,
+            })),
+            "clock": up.and_then(|up| up.clock),
             "cores": up.and_then(|up| up.cores),
             "disk": disk.map(|disk| json!({ "free": disk.free, "total": disk.total })),
             "slots": { "used": report.used, "total": report.slots },
@@ -191,7 +216,7 @@ fn document(reports: &[Report]) -> Value {
 #[cfg(test)]
 mod tests {
     use offload::health::Outage;
-    use offload::probe::{Disk, Load, Step, Trouble};
+    use offload::probe::{Disk, Host, Load, Step, Trouble};
     use offload::remote::Way;
 
     use super::*;
@@ -210,6 +235,13 @@ mod tests {
                 free: 400 << 30,
                 total: 20 << 40,
             }),
+            host: Some(Host {
+                kernel: "Linux".to_owned(),
+                release: "6.12.38".to_owned(),
+                architecture: "x86_64".to_owned(),
+                name: "farm1".to_owned(),
+            }),
+            clock: Some(1),
         };
         let modest = Up {
             way: Way::Serve,
@@ -219,6 +251,8 @@ mod tests {
             load: None,
             cores: None,
             disk: None,
+            host: None,
+            clock: None,
         };
         let report = |machine: &str, state, used, outage| Report {
             machine: machine.to_owned(),

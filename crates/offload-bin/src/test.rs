@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use offload::machines::Machine;
 use offload::probe::{Step, TestReport};
 use serde_json::{Value, json};
 
@@ -29,45 +30,18 @@ impl Test {
     /// When nothing could be tested.
     pub(crate) fn run(self) -> Result<ExitCode, String> {
         let machines = self.selection.read()?;
-        let Context {
-            probe,
-            mut health,
-            user,
-            host,
-            ..
-        } = Context::of_process()?;
-        let content = content(&host);
-        let probe = Rc::new(probe);
-        let asked: Vec<_> = machines.iter().cloned().enumerate().collect();
-        let mut reports = Vec::new();
+        let context = Context::of_process(self.selection.is_guix())?;
         if !self.json {
-            let who =
-                format!("as user {user} of {host}, as a hook does whose daemon runs as that user");
+            let (user, host) = (&context.user, &context.host);
             print(&format!(
-                "{who}
-"
+                "as user {user} of {host}, as a hook does whose daemon runs as that user\n"
             ));
         }
-        ask_each(
-            asked,
-            |(index, machine)| {
-                // Two entries may lead to the same store.
-                let (probe, content) = (probe.clone(), format!("{content}, {index}\n"));
-                async move { probe.test(&machine, &content).await }
-            },
-            |report: TestReport| {
-                if !self.json {
-                    print(&format!("\n{}", text(&report)));
-                }
-                reports.push(report);
-            },
-        )?;
-        for (machine, report) in machines.iter().zip(&reports) {
-            // Builds need not wait until an outage is forgotten.
-            if let (Some((way, protocol)), None) = (report.reached, &report.trouble) {
-                health.reached(machine, way, protocol);
+        let reports = test_each(&machines, context, |report| {
+            if !self.json {
+                print(&format!("\n{}", text(report)));
             }
-        }
+        })?;
         match self.json {
             true => print(&format!("{:#}\n", document(&reports))),
             false => print(&format!("\n{}", summary(&reports))),
@@ -78,6 +52,46 @@ impl Test {
             false => ExitCode::FAILURE,
         })
     }
+}
+
+/// Tests all machines at a time; each report goes to `hear` as soon as those before it are there.
+///
+/// # Errors
+/// When nothing could be tested.
+pub(crate) fn test_each(
+    machines: &[Machine],
+    context: Context,
+    mut hear: impl FnMut(&TestReport),
+) -> Result<Vec<TestReport>, String> {
+    let Context {
+        probe,
+        mut health,
+        host,
+        ..
+    } = context;
+    let content = content(&host);
+    let probe = Rc::new(probe);
+    let asked: Vec<_> = machines.iter().cloned().enumerate().collect();
+    let mut reports = Vec::new();
+    ask_each(
+        asked,
+        |(index, machine)| {
+            // Two entries may lead to the same store.
+            let (probe, content) = (probe.clone(), format!("{content}, {index}\n"));
+            async move { probe.test(&machine, &content).await }
+        },
+        |report: TestReport| {
+            hear(&report);
+            reports.push(report);
+        },
+    )?;
+    for (machine, report) in machines.iter().zip(&reports) {
+        // Builds need not wait until an outage is forgotten.
+        if let (Some((way, protocol)), None) = (report.reached, &report.trouble) {
+            health.reached(machine, way, protocol);
+        }
+    }
+    Ok(reports)
 }
 
 /// What goes into the path that is imported: something new each time.
@@ -118,7 +132,7 @@ fn summary(reports: &[TestReport]) -> String {
 }
 
 /// What came of all, for programs.
-fn document(reports: &[TestReport]) -> Value {
+pub(crate) fn document(reports: &[TestReport]) -> Value {
     let reports = reports.iter().map(|report| {
         let passed = report.passed.iter().map(|passed| {
             json!({

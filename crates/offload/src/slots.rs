@@ -140,6 +140,15 @@ impl SlotDirectory {
         }
     }
 
+    /// Uses `path` as Guix does, as it is.
+    #[must_use]
+    pub fn existing_guix(path: impl Into<PathBuf>) -> Self {
+        SlotDirectory {
+            path: path.into(),
+            manner: Manner::Guix,
+        }
+    }
+
     /// Counts the machine's taken slots, and takes none. Without the [`ChoiceLock`] a slot that
     /// somebody else is looking at counts, too.
     ///
@@ -148,7 +157,7 @@ impl SlotDirectory {
     pub fn used(&self, machine: &Machine) -> Result<u32, SlotError> {
         let mut used = 0;
         for index in 0..machine.max_jobs {
-            let path = self.path.join(slot_name(machine.uri.as_str(), index));
+            let path = self.place(machine, index);
             let file = match File::open(&path) {
                 Ok(file) => file,
                 // Slots are taken in their order: what was never locked ends them.
@@ -156,11 +165,11 @@ impl SlotDirectory {
                 Err(source) => return Err(SlotError::Io { path, source }),
             };
             // Shared, so that two who look do not see each other.
-            match file.try_lock_shared() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => used += 1,
-                Err(TryLockError::Error(source)) => return Err(SlotError::Io { path, source }),
-            }
+            let is_free = match self.manner {
+                Manner::Nix => try_flock(file.try_lock_shared(), &path)?,
+                Manner::Guix => try_fcntl(&file, FlockOperation::NonBlockingLockShared, &path)?,
+            };
+            used += u32::from(!is_free);
         }
         Ok(used)
     }
@@ -205,14 +214,21 @@ impl SlotDirectory {
     }
 
     fn slot_path(&self, machine: &Machine, index: u32) -> Result<PathBuf, SlotError> {
+        let path = self.place(machine, index);
+        if self.manner == Manner::Guix {
+            create_directory(path.parent().unwrap_or(&self.path))?;
+        }
+        Ok(path)
+    }
+
+    fn place(&self, machine: &Machine, index: u32) -> PathBuf {
         match self.manner {
-            Manner::Nix => Ok(self.path.join(slot_name(machine.uri.as_str(), index))),
+            Manner::Nix => self.path.join(slot_name(machine.uri.as_str(), index)),
             Manner::Guix => {
                 let port = machine.uri.port().unwrap_or(SSH_PORT);
                 let name = machine.name.replace('/', "_");
                 let directory = self.path.join(format!("{name}:{port}"));
-                create_directory(&directory)?;
-                Ok(directory.join(index.to_string()))
+                directory.join(index.to_string())
             }
         }
     }
@@ -259,21 +275,31 @@ pub(crate) async fn lock_in_time(file: &File, path: &Path) -> Result<(), SlotErr
 }
 
 fn try_lock(file: &File, path: &Path, manner: Manner) -> Result<bool, SlotError> {
-    let failed = |source| SlotError::Io {
-        path: path.to_owned(),
-        source,
-    };
     match manner {
-        Manner::Nix => match file.try_lock() {
-            Ok(()) => Ok(true),
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(source)) => Err(failed(source)),
-        },
-        Manner::Guix => match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(true),
-            Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
-            Err(errno) => Err(failed(errno.into())),
-        },
+        Manner::Nix => try_flock(file.try_lock(), path),
+        Manner::Guix => try_fcntl(file, FlockOperation::NonBlockingLockExclusive, path),
+    }
+}
+
+fn try_flock(tried: Result<(), TryLockError>, path: &Path) -> Result<bool, SlotError> {
+    match tried {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(source)) => Err(SlotError::Io {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn try_fcntl(file: &File, operation: FlockOperation, path: &Path) -> Result<bool, SlotError> {
+    match fcntl_lock(file, operation) {
+        Ok(()) => Ok(true),
+        Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
+        Err(errno) => Err(SlotError::Io {
+            path: path.to_owned(),
+            source: errno.into(),
+        }),
     }
 }
 
@@ -348,6 +374,13 @@ mod tests {
         assert_eq!(second.path(), first.path());
         drop(second);
         assert!(!locked_for_others(first.path()), "closing has given it up");
+        assert!(first.is_held().unwrap());
+        let looking = SlotDirectory::existing_guix(folder.path());
+        assert_eq!(
+            looking.used(&machines[0]).unwrap(),
+            0,
+            "its own are not seen"
+        );
         assert!(first.is_held().unwrap());
         assert!(locked_for_others(first.path()));
     }

@@ -36,6 +36,7 @@ impl Bed {
             settings: SshSettings::read(&identity),
             timeouts: Timeouts::default(),
             store_dir: self.machine.store().store_dir().clone(),
+            guix: None,
         }
     }
 

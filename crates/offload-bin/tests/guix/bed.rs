@@ -1,7 +1,7 @@
 //! The pairs that all tests share, one for each Guix at hand, and what is asked of them.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -12,13 +12,13 @@ use testbed::{
 };
 
 /// Where the coordinator has our program.
-const OURS: &str = "/opt/offload";
+pub(crate) const OURS: &str = "/opt/offload";
 
 /// How long a process may outlive its build.
 const GONE_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long a command may take: Guile is slow to start on a loaded machine.
-const LIMIT: Duration = Duration::from_secs(300);
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 /// Ends a test that nobody asked for: the roots take minutes to make, so that `./test` does without. Where they were
 /// asked for, a test that cannot run is left out loudly.
@@ -54,18 +54,73 @@ fn busybox() -> Option<&'static Path> {
         .find(|path| path.is_file())
 }
 
-/// A coordinator with our program as `GUIX`, and a builder, both of one Guix.
+/// Whether the tests that take minutes were asked for, too.
+pub(crate) fn is_heavy() -> bool {
+    std::env::var("OFFLOAD_TEST_HEAVY").is_ok_and(|value| value == "1")
+}
+
+/// Ends a test that takes minutes and was not asked for.
+macro_rules! require_heavy {
+    () => {
+        $crate::bed::require!();
+        if !$crate::bed::is_heavy() {
+            eprintln!("not asked for: OFFLOAD_TEST_HEAVY is not 1");
+            return;
+        }
+    };
+}
+pub(crate) use require_heavy;
+
+/// The root folders with a Guix, the oldest first as their names happen to be.
+pub(crate) fn roots() -> Vec<PathBuf> {
+    let roots = testbed::roots_with("usr/bin/guix-daemon");
+    roots.expect("it was looked for").expect("it is set")
+}
+
+/// A coordinator with our program as `GUIX`, and builders.
 pub(crate) struct Bed {
     pub(crate) pair: Pair,
     pub(crate) version: String,
 }
 
-/// The beds, with the builder as their only machine. Tests take turns.
+/// What a bed is to be.
+pub(crate) struct BedOptions<'a> {
+    pub(crate) coordinator: &'a Path,
+    pub(crate) builder: &'a Path,
+    /// `NAME=VALUE` for the coordinator's daemon.
+    pub(crate) environment: &'a [&'a str],
+    /// How many bytes the stores of the coordinator and the first builder can hold.
+    pub(crate) store_size: Option<u64>,
+}
+
+impl<'a> BedOptions<'a> {
+    /// Of one Guix.
+    pub(crate) fn of(root: &'a Path) -> Self {
+        BedOptions {
+            coordinator: root,
+            builder: root,
+            environment: &[],
+            store_size: None,
+        }
+    }
+}
+
+/// The beds, with the builder as their only machine: one for each Guix at hand, and where heavy tests were asked for one
+/// for each two. Tests take turns.
 pub(crate) fn beds() -> MutexGuard<'static, Vec<Bed>> {
     static BEDS: LazyLock<Mutex<Vec<Bed>>> = LazyLock::new(|| {
-        let roots = testbed::roots_with("usr/bin/guix-daemon");
-        let roots = roots.expect("it was looked for").expect("it is set");
-        Mutex::new(roots.iter().map(|root| start(root)).collect())
+        let roots = roots();
+        let pairs = roots
+            .iter()
+            .flat_map(|coordinator| roots.iter().map(move |builder| (coordinator, builder)));
+        let beds = pairs.filter(|(coordinator, builder)| coordinator == builder || is_heavy());
+        let beds = beds.map(|(coordinator, builder)| {
+            Bed::start(&BedOptions {
+                builder,
+                ..BedOptions::of(coordinator)
+            })
+        });
+        Mutex::new(beds.collect())
     });
     let beds = BEDS.lock().unwrap_or_else(PoisonError::into_inner);
     for bed in beds.iter() {
@@ -74,36 +129,71 @@ pub(crate) fn beds() -> MutexGuard<'static, Vec<Bed>> {
     beds
 }
 
-fn start(root: &Path) -> Bed {
+impl Bed {
+    /// The index of the extra builder that is as good as the first.
+    pub(crate) const SECOND: usize = 0;
+    /// The index of the extra builder whose sshd forwards no sockets.
+    pub(crate) const NO_SOCKETS: usize = 1;
+
+    pub(crate) fn start(options: &BedOptions<'_>) -> Self {
+        let pair = start(options);
+        let version = |host: &Host| {
+            let text = run(host, &["guix-daemon", "--version"]);
+            let line = text.lines().next().unwrap_or_default();
+            line.rsplit(' ').next().unwrap_or_default().to_owned()
+        };
+        let [here, there] = [&pair.coordinator, &pair.builder].map(version);
+        let version = format!("guix {here} -> {there}");
+        eprintln!("{version}");
+        Bed { pair, version }
+    }
+}
+
+fn start(options: &BedOptions<'_>) -> Pair {
     let busybox = Mount::new(busybox().expect("it is required"), "/opt/busybox");
-    let host = HostOptions {
+    let host = |root: &Path| HostOptions {
         distribution: Distribution::at(root),
         kind: StoreKind::Guix,
-        mounts: vec![busybox],
+        mounts: vec![busybox.clone()],
         ..HostOptions::default()
     };
-    let coordinator = HostOptions {
-        mounts: [
-            host.mounts.clone(),
-            vec![
-                // Another distribution's C library may be older than the one it was built with.
-                Mount::new(env!("CARGO_BIN_EXE_offload"), "/opt/ours"),
-                Mount::new("/usr/lib/x86_64-linux-gnu", "/opt/machine"),
-            ],
-        ]
-        .concat(),
-        daemon_environment: vec![format!("GUIX={OURS}"), "OFFLOAD_GUIX=/usr/bin/guix".into()],
-        ..host.clone()
+    let mut coordinator = HostOptions {
+        store_size: options.store_size,
+        ..host(options.coordinator)
+    };
+    coordinator.mounts.extend([
+        Mount::new(env!("CARGO_BIN_EXE_offload"), "/opt/ours"),
+        // Another distribution's C library may be older than the one it was built with.
+        Mount::new("/usr/lib/x86_64-linux-gnu", "/opt/machine"),
+    ]);
+    let own = [format!("GUIX={OURS}"), "OFFLOAD_GUIX=/usr/bin/guix".into()];
+    let more = options.environment.iter().map(|&pair| pair.to_owned());
+    coordinator.daemon_environment = own.into_iter().chain(more).collect();
+    let second = host(options.builder);
+    let no_sockets = HostOptions {
+        sshd_config: vec!["AllowStreamLocalForwarding no".into()],
+        ..second.clone()
+    };
+    let builder = HostOptions {
+        store_size: options.store_size,
+        ..second.clone()
     };
     let pair = Pair::start(PairOptions {
         coordinator,
-        builder: host,
+        builder,
+        extra_builders: vec![second, no_sockets],
         ..PairOptions::default()
     });
     let pair = pair.unwrap_or_else(|error| panic!("the bed starts: {error}"));
+    prepare(&pair.coordinator);
+    pair.exchange_guix_keys().expect("keys are exchanged");
+    pair
+}
+
+/// Gives the coordinator our program, and what [`Bed::build`] needs.
+fn prepare(coordinator: &Host) {
     let linker = "exec /opt/machine/ld-linux-x86-64.so.2 --library-path /opt/machine";
     let script = format!("#!/bin/sh\n{linker} /opt/ours \"$@\"\n");
-    let coordinator = &pair.coordinator;
     coordinator.write_file(OURS, script).expect("it is written");
     let program = include_str!("program.scm");
     coordinator
@@ -112,11 +202,6 @@ fn start(root: &Path) -> Bed {
     let shell = "chmod 755 /opt/offload && mkdir -p /opt/shell/bin && cd /opt/shell/bin && \
                  for name in $(/opt/busybox --list); do ln -s ../busybox $name; done && cp /opt/busybox ..";
     run(coordinator, &["sh", "-c", shell]);
-    pair.exchange_guix_keys().expect("keys are exchanged");
-    let version = run(coordinator, &["guix-daemon", "--version"]);
-    let version = version.lines().next().unwrap_or_default().to_owned();
-    eprintln!("{}: {version}", root.display());
-    Bed { pair, version }
 }
 
 fn run(host: &Host, command: &[&str]) -> String {
@@ -132,6 +217,17 @@ fn run(host: &Host, command: &[&str]) -> String {
     stdout.trim_end_matches('\n').to_owned()
 }
 
+/// Builds `script` as `name` by the daemon of `coordinator`; `options` are those of `program.scm`.
+pub(crate) fn build_on(
+    coordinator: &Host,
+    name: &str,
+    script: &str,
+    options: &[&str],
+) -> Result<Output, testbed::Error> {
+    let command = ["guix", "repl", "--", "/root/program.scm", name, script];
+    coordinator.exec_within(LIMIT, &[&command, options].concat())
+}
+
 /// What a build of `program.scm` came to.
 #[derive(Debug)]
 pub(crate) struct Build {
@@ -145,7 +241,7 @@ pub(crate) struct Build {
 }
 
 impl Build {
-    fn parse(output: &Output) -> Self {
+    pub(crate) fn parse(output: &Output) -> Self {
         let lines = || output.stdout.lines();
         let after = |start: &'static str| lines().filter_map(move |line| line.strip_prefix(start));
         let failure = after("FAILED ").next().and_then(|rest| {
@@ -179,6 +275,7 @@ impl Build {
 }
 
 impl Bed {
+    /// The coordinator and the first builder.
     pub(crate) fn hosts(&self) -> [&Host; 2] {
         [&self.pair.coordinator, &self.pair.builder]
     }
@@ -193,12 +290,8 @@ impl Bed {
 
     /// Builds `script` as `name`; `options` are those of `program.scm`.
     pub(crate) fn build(&self, name: &str, script: &str, options: &[&str]) -> Build {
-        let command = ["guix", "repl", "--", "/root/program.scm", name, script];
-        let output = self
-            .pair
-            .coordinator
-            .exec_within(LIMIT, &[&command, options].concat())
-            .unwrap_or_else(|error| panic!("{error}\n{}", self.logs()));
+        let output = build_on(&self.pair.coordinator, name, script, options);
+        let output = output.unwrap_or_else(|error| panic!("{error}\n{}", self.logs()));
         let build = Build::parse(&output);
         assert!(
             output.status.success() && !build.derivation.is_empty(),
@@ -232,7 +325,12 @@ impl Bed {
 
     /// Asserts that both stores hold what their databases say, and that nothing of a build is left.
     pub(crate) fn assert_clean(&self) {
-        for host in self.hosts() {
+        self.assert_whole(&self.hosts());
+    }
+
+    /// Asserts that the stores of these hosts hold what their databases say, and that nothing of a build is left there.
+    pub(crate) fn assert_whole(&self, hosts: &[&Host]) {
+        for host in hosts {
             let verified = host
                 .exec_within(LIMIT, &["guix", "gc", "--verify=contents"])
                 .expect("it ends");

@@ -5,5 +5,8 @@
 
 mod bed;
 mod builds;
+mod commands;
 mod keys;
 mod replies;
+mod rsa;
+mod ways;

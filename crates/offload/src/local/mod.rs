@@ -31,5 +31,6 @@ pub use nix::NixStore;
 pub use optimise::OptimiseError;
 pub use programs::{NixPrograms, ProgramError};
 pub(crate) use remove::remove_tree;
+pub(crate) use signed::Destination;
 pub use signed::{Restored, SignedImport};
 pub use store::{LocalError, LocalStore};

@@ -1,22 +1,77 @@
 //! What a person can do about a machine in trouble.
 
-use super::{Step, Trouble};
+use super::{Probe, Step, Trouble};
 use crate::failure::{Failure, RemoteFailure};
 use crate::link::{HostKeyError, LinkError, SshTarget};
+use crate::local::{ImportError, LocalError};
 use crate::machines::Machine;
 
-/// The trouble that a failure at `step` is.
-pub(super) fn trouble(
-    step: Step,
-    failure: &Failure,
-    machine: &Machine,
-    target: Option<&SshTarget>,
-) -> Trouble {
-    Trouble {
-        step,
-        reason: failure.to_string(),
-        advice: advice(failure, machine, target),
+impl Probe {
+    /// The trouble that a failure at `step` is.
+    pub(super) fn trouble(
+        &self,
+        step: Step,
+        failure: &Failure,
+        machine: &Machine,
+        target: Option<&SshTarget>,
+    ) -> Trouble {
+        let about_guix = self.guix.as_ref().and_then(|keys| {
+            let directory = keys.directory.display().to_string();
+            about_guix(failure, machine.uri.host(), &directory)
+        });
+        Trouble {
+            step,
+            reason: failure.to_string(),
+            advice: about_guix.unwrap_or_else(|| advice(failure, machine, target)),
+        }
     }
+}
+
+/// What is different about a guix-daemon; `directory` has this host's keys.
+fn about_guix(failure: &Failure, host: &str, directory: &str) -> Option<String> {
+    let log = "journalctl -u guix-daemon";
+    let generate = "guix archive --generate-key";
+    let authorize = "guix archive --authorize";
+    Some(match failure {
+        Failure::Remote {
+            error: RemoteFailure::Daemon(error),
+            ..
+        } if error.message.to_string_lossy().contains("unauthorized") => format!(
+            "let this host's signatures in there: `{authorize} < KEY` on {host}, where KEY is a copy of \
+             {directory}/signing-key.pub of this host"
+        ),
+        Failure::Remote {
+            error: RemoteFailure::Daemon(_),
+            ..
+        } => format!(
+            "this is what guix-daemon on {host} says: see its log there ({log}), its disk space, whether it \
+             has a key to sign with ({generate}), and whether the user may have it sign, which takes root"
+        ),
+        Failure::Remote { .. } => format!(
+            "see whether guix-daemon on {host} collects garbage or hangs ({log}), and that `guix` there \
+             is that daemon's"
+        ),
+        Failure::NoDaemon(_) => format!(
+            "see on {host} that guix-daemon runs ({log}); where its sshd forwards no sockets \
+             (AllowStreamLocalForwarding), `guix repl` has to run there for the user"
+        ),
+        Failure::Import(ImportError::Signature { .. }) => format!(
+            "let the machine's signatures in here: `{authorize} < KEY`, where KEY is a copy of \
+             /etc/guix/signing-key.pub of {host}"
+        ),
+        Failure::Import(ImportError::Unsigned(_)) => {
+            format!("give {host} a key to sign with: {generate}, as root there")
+        }
+        Failure::Local(LocalError::Read { .. } | LocalError::Key { .. }) => format!(
+            "give this host a key to sign with ({generate}), and run this as a user who may read \
+             {directory}"
+        ),
+        Failure::Local(LocalError::Authenticate(_))
+        | Failure::Import(ImportError::Verify { .. }) => {
+            "see that OFFLOAD_GUIX or the path leads to the real guix".to_owned()
+        }
+        _ => return None,
+    })
 }
 
 fn advice(failure: &Failure, machine: &Machine, target: Option<&SshTarget>) -> String {

@@ -18,12 +18,28 @@ pub struct Disk {
     pub free: u64,
 }
 
+/// What a machine runs on, as `uname` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// `Linux`
+    pub kernel: String,
+    /// Its version, `6.12.38`.
+    pub release: String,
+    /// `x86_64`
+    pub architecture: String,
+    /// Its own name for itself.
+    pub name: String,
+}
+
 /// What a machine says of itself, each where it says it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Vitals {
     pub(super) load: Option<Load>,
     pub(super) cores: Option<u32>,
     pub(super) disk: Option<Disk>,
+    pub(super) host: Option<Host>,
+    /// Seconds since 1970.
+    pub(super) time: Option<i64>,
 }
 
 /// The command. A POSIX shell, Linux's `/proc`, GNU's or busybox's programs will do; what is not
@@ -31,7 +47,8 @@ pub(super) struct Vitals {
 pub(super) fn command(store_dir: &StoreDir) -> String {
     let store = store_dir.as_str().replace('\'', r"'\''");
     format!(
-        "echo load $(cat /proc/loadavg); echo cores $(nproc); echo disk $(df -Pk '{store}' | tail -n 1)"
+        "echo load $(cat /proc/loadavg); echo cores $(nproc); echo disk $(df -Pk '{store}' | tail -n 1); \
+         echo host $(uname -s) $(uname -r) $(uname -m) $(uname -n); echo time $(date +%s)"
     )
 }
 
@@ -48,6 +65,8 @@ pub(super) fn parse(output: &[u8]) -> Vitals {
                 vitals.cores = cores.filter(|cores| *cores > 0);
             }
             Some("disk") => vitals.disk = disk(words),
+            Some("host") => vitals.host = host(words),
+            Some("time") => vitals.time = words.next().and_then(|word| word.parse().ok()),
             _ => {}
         }
     }
@@ -78,13 +97,28 @@ fn disk<'a>(words: impl Iterator<Item = &'a str>) -> Option<Disk> {
     })
 }
 
+/// `Linux 6.12.38 x86_64 farm1`
+fn host<'a>(words: impl Iterator<Item = &'a str>) -> Option<Host> {
+    let is_plain = |word: &&str| word.bytes().all(|byte| byte.is_ascii_graphic());
+    let words: Vec<_> = words.filter(is_plain).map(str::to_owned).collect();
+    let [kernel, release, architecture, name] = words.try_into().ok()?;
+    Some(Host {
+        kernel,
+        release,
+        architecture,
+        name,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_machines_print() {
-        let all = parse(b"load 0.42 0.36 0.30 1/123 4567\ncores 16\ndisk /dev/sd a1 41152736 20871528 18158308 54% /nix\n");
+        let all = parse(b"load 0.42 0.36 0.30 1/123 4567\ncores 16\ndisk /dev/sd a1 41152736 20871528 18158308 54% /nix\nhost Linux 6.12.38 x86_64 farm1\ntime 1700000000\n");
+        let words = ["Linux", "6.12.38", "x86_64", "farm1"].map(str::to_owned);
+        let [kernel, release, architecture, name] = words;
         assert_eq!(
             all,
             Vitals {
@@ -96,6 +130,13 @@ mod tests {
                     total: 41_152_736 << 10,
                     free: 18_158_308 << 10
                 }),
+                host: Some(Host {
+                    kernel,
+                    release,
+                    architecture,
+                    name
+                }),
+                time: Some(1_700_000_000),
             }
         );
         // A host without /proc and nproc.
@@ -120,6 +161,8 @@ mod tests {
             "disk 1 2 3 4",
             "disk x 99999999999999999999 1 1 1% /",
             "disk x 18446744073709551615 1 1 1% /",
+            "host Linux",
+            "time soon",
             "\u{ff}\u{0}",
         ] {
             assert_eq!(parse(text.as_bytes()), Vitals::default(), "{text}");
@@ -135,5 +178,6 @@ mod tests {
             .unwrap();
         let vitals = parse(&output.stdout);
         assert!(vitals.load.is_some() && vitals.cores.is_some() && vitals.disk.is_some());
+        assert!(vitals.host.is_some() && vitals.time.is_some());
     }
 }

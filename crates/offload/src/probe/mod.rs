@@ -4,12 +4,13 @@
 
 mod advice;
 mod explain;
+mod guix;
 mod load;
 mod status;
 mod test;
 
 pub use explain::{Explanation, Knowing, explain};
-pub use load::{Disk, Load};
+pub use load::{Disk, Host, Load};
 pub use status::{Status, Up};
 pub use test::{Passed, TestReport};
 
@@ -17,7 +18,6 @@ use std::fmt;
 use std::time::Duration;
 
 use store_path::StoreDir;
-
 use worker_protocol::Dialect;
 
 use crate::failure::{Failure, RemoteFailure};
@@ -25,6 +25,7 @@ use crate::health::Knowledge;
 use crate::link::{
     Destination, HostKeyError, LinkError, SshSettings, SshTarget, Step as LinkStep, Timeouts,
 };
+use crate::local::GuixKeys;
 use crate::log::{BuildLog, DaemonLog, Log};
 use crate::machines::Machine;
 use crate::remote::{Question, Remote};
@@ -51,9 +52,13 @@ pub enum Step {
     Daemon,
     /// Whether the daemon trusts the user.
     Trust,
-    /// A path is imported there.
+    /// Guix: the daemon adds a path to its store.
+    Store,
+    /// Guix: the version of Guile there.
+    Guile,
+    /// A path is imported there; Guix: one that this host has signed.
     Import,
-    /// It is exported back.
+    /// It is exported back; Guix: another one, whose signature is verified.
     Export,
 }
 
@@ -70,6 +75,8 @@ impl Step {
             Step::Authentication => "authentication",
             Step::Daemon => "daemon",
             Step::Trust => "trust",
+            Step::Store => "store",
+            Step::Guile => "guile",
             Step::Import => "import",
             Step::Export => "export",
         }
@@ -102,6 +109,8 @@ pub struct Probe {
     pub timeouts: Timeouts,
     /// The directory of the store.
     pub store_dir: StoreDir,
+    /// The keys of this host's Guix, where the machines are asked for their guix-daemons.
+    pub guix: Option<GuixKeys>,
 }
 
 /// The way to a machine, planned.
@@ -122,7 +131,7 @@ impl Probe {
             Err(error) => {
                 let failure = Failure::Link(error.into());
                 let step = Step::Configuration;
-                Err(advice::trouble(step, &failure, machine, None))
+                Err(self.trouble(step, &failure, machine, None))
             }
         }
     }
@@ -137,7 +146,10 @@ impl Probe {
     ) -> Result<Remote, Failure> {
         let store_dir = self.store_dir.clone();
         let question = Question::default();
-        let dialect = Dialect::Nix;
+        let dialect = match self.guix {
+            Some(_) => Dialect::Guix,
+            None => Dialect::Nix,
+        };
         let connecting =
             Remote::connect(machine, target, store_dir, dialect, known, &question, log);
         // Each step of the link has a bound of its own; what is left is the daemon's.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::load::{self, Disk, Load};
-use super::{Probe, Trouble, advice, no_log, place};
-use crate::health::{Knowledge, Outage};
+use super::load::{self, Disk, Host, Load};
+use super::{Probe, Trouble, no_log, place};
+use crate::health::{self, Knowledge, Outage};
 use crate::machines::Machine;
 use crate::remote::Way;
 
@@ -43,6 +43,11 @@ pub struct Up {
     pub cores: Option<u32>,
     /// Room for its store.
     pub disk: Option<Disk>,
+    /// What it runs on.
+    pub host: Option<Host>,
+    /// By how many seconds its clock is before this host's; those behind are negative. Includes half of the time
+    /// that the answer took.
+    pub clock: Option<i64>,
 }
 
 impl Probe {
@@ -63,10 +68,11 @@ impl Probe {
         let connected = self.connect(machine, target, known, &mut no_log()).await;
         let remote = connected.map_err(|failure| {
             let (step, _) = place(&failure);
-            advice::trouble(step, &failure, machine, Some(target))
+            self.trouble(step, &failure, machine, Some(target))
         })?;
         let command = load::command(&self.store_dir);
-        let output = remote.output_of(&command, VITALS).await;
+        let output = remote.output_of(&command, b"", VITALS).await;
+        let now = health::now();
         let vitals = load::parse(&output.unwrap_or_default());
         let up = Up {
             way: remote.way(),
@@ -76,6 +82,10 @@ impl Probe {
             load: vitals.load,
             cores: vitals.cores,
             disk: vitals.disk,
+            host: vitals.host,
+            clock: vitals
+                .time
+                .map(|time| time.saturating_sub(now.cast_signed())),
         };
         remote.close().await;
         Ok(up)

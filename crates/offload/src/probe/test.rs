@@ -8,7 +8,8 @@ use store_path::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, Stor
 use tokio::time::Instant;
 use worker_protocol::{NarHash, PathInfo, ValidPathInfo};
 
-use super::{ANSWER, Probe, Step, Trouble, advice, no_log, place, silent};
+use super::guix;
+use super::{ANSWER, Probe, Step, Trouble, no_log, place, silent};
 use crate::failure::Failure;
 use crate::health::Knowledge;
 use crate::link::{KeyChoice, Route, SshTarget};
@@ -47,7 +48,7 @@ pub struct Passed {
 }
 
 impl TestReport {
-    fn pass(&mut self, step: Step, detail: impl Into<String>, since: Option<Instant>) {
+    pub(super) fn pass(&mut self, step: Step, detail: impl Into<String>, since: Option<Instant>) {
         self.passed.push(Passed {
             step,
             detail: detail.into(),
@@ -101,19 +102,25 @@ impl Probe {
             Err(failure) => {
                 let (step, passed) = place(&failure);
                 report.pass_link(passed, target);
-                return Err(advice::trouble(step, &failure, machine, Some(target)));
+                return Err(self.trouble(step, &failure, machine, Some(target)));
             }
         };
         report.pass_link(super::LINK, target);
         let daemon = format!("{}, by {}", remote.description(), remote.place());
         report.pass(Step::Daemon, daemon, Some(started));
         report.reached = Some((remote.way(), remote.protocol()));
-        report.pass(Step::Trust, trust(&remote), None);
-        let there_and_back =
-            there_and_back(&mut remote, &self.store_dir, content, report, &mut log);
-        let done = there_and_back.await;
+        let (store_dir, log) = (&self.store_dir, &mut log);
+        let done = match &self.guix {
+            Some(keys) => {
+                guix::there_and_back(&mut remote, store_dir, keys, content, report, log).await
+            }
+            None => {
+                report.pass(Step::Trust, trust(&remote), None);
+                there_and_back(&mut remote, store_dir, content, report, log).await
+            }
+        };
         remote.close().await;
-        done.map_err(|(step, failure)| advice::trouble(step, &failure, machine, Some(target)))
+        done.map_err(|(step, failure)| self.trouble(step, &failure, machine, Some(target)))
     }
 
     /// The first host on the way that is named here.
@@ -247,6 +254,25 @@ async fn there_and_back(
     Ok(())
 }
 
+/// The archive of a file.
+pub(super) fn file_archive(content: &str) -> Vec<u8> {
+    let mut archive = Vec::new();
+    let mut encoder = nar::Encoder::new();
+    let events = [
+        nar::Event::File {
+            executable: false,
+            size: content.len() as u64,
+        },
+        nar::Event::Data(content.as_bytes()),
+        nar::Event::FileEnd,
+    ];
+    for event in events {
+        let encoded = encoder.encode(event, &mut archive);
+        encoded.expect("a file is an archive");
+    }
+    archive
+}
+
 /// A path with a text, content-addressed: whoever is let in may add it, trusted or not.
 struct Sample {
     path: StorePath,
@@ -259,20 +285,7 @@ impl Sample {
         let text_hash = HashAlgorithm::Sha256.hash(content.as_bytes());
         let path = store_dir.make_text_path(NAME, &text_hash, []);
         let path = path.expect("a valid name and a SHA-256 hash make a path");
-        let mut archive = Vec::new();
-        let mut encoder = nar::Encoder::new();
-        let events = [
-            nar::Event::File {
-                executable: false,
-                size: content.len() as u64,
-            },
-            nar::Event::Data(content.as_bytes()),
-            nar::Event::FileEnd,
-        ];
-        for event in events {
-            let encoded = encoder.encode(event, &mut archive);
-            encoded.expect("a file is an archive");
-        }
+        let archive = file_archive(content);
         Sample {
             path,
             archive,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use store_path::StorePath;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use worker_protocol::ValidPathInfo;
-use worker_protocol::operation::AddToStoreNar;
+use worker_protocol::operation::{AddToStoreNar, ImportPaths};
 
-use super::{Conversation, Remote, reply};
+use super::{Conversation, Remote, repl, reply};
 use crate::failure::{Failure, RemoteFailure};
 use crate::log::Log;
 
@@ -83,11 +83,46 @@ impl Remote {
         Ok(archive)
     }
 
-    /// What `command` prints on the machine within `bound`; `None` where it may not be run. It gets
-    /// no input, and its errors are not heard.
-    pub(crate) async fn output_of(&self, command: &str, bound: Duration) -> Option<Vec<u8>> {
+    /// Has the machine's guix-daemon import an export stream, which is small.
+    ///
+    /// # Errors
+    /// When the daemon refuses it.
+    pub(crate) async fn import_stream(
+        &mut self,
+        stream: &[u8],
+        log: &mut Log,
+    ) -> Result<Vec<StorePath>, Failure> {
+        let client = self.worker();
+        let mut forward = |message: worker_protocol::Log| log.forward(message);
+        let sent = async {
+            let mut upload = client.upload(&ImportPaths {}).await?;
+            upload.write(stream, &mut forward).await?;
+            upload.finish(&mut forward).await
+        };
+        let imported = match sent.await {
+            Ok(ticket) => reply(client, ticket, log).await,
+            Err(error) => Err(error.into()),
+        };
+        imported.map_err(|error: RemoteFailure| error.during("import a path there"))
+    }
+
+    /// The version of Guile that `guix` runs with on the machine; `None` where it may not be run.
+    pub(crate) async fn guile_version(&self, bound: Duration) -> Option<String> {
+        let output = self.output_of(repl::COMMAND, b"(version)\n", bound).await?;
+        guile_version(&String::from_utf8_lossy(&output)).map(str::to_owned)
+    }
+
+    /// What `command` prints on the machine within `bound`; `None` where it may not be run. Its errors
+    /// are not heard.
+    pub(crate) async fn output_of(
+        &self,
+        command: &str,
+        input: &[u8],
+        bound: Duration,
+    ) -> Option<Vec<u8>> {
         let running = async {
             let mut stream = self.link.exec(command).await.ok()?;
+            let _ = stream.writer.write_all(input).await;
             // A forced command instead of ours ends when it hears nothing.
             let _ = stream.writer.shutdown().await;
             let mut output = Vec::new();
@@ -100,5 +135,32 @@ impl Remote {
             Some(output)
         };
         tokio::time::timeout(bound, running).await.ok().flatten()
+    }
+}
+
+/// ```text
+/// (repl-version 0 1 1)
+/// (values (value "3.0.11"))
+/// ```
+fn guile_version(output: &str) -> Option<&str> {
+    let start = "(values (value \"";
+    let version = output
+        .lines()
+        .find_map(|line| line.strip_prefix(start)?.strip_suffix("\"))"))?;
+    let is_version = |c: char| c.is_ascii_alphanumeric() || ".-".contains(c);
+    version.chars().all(is_version).then_some(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guile_tells_its_version() {
+        let output = "(repl-version 0 1 1)\n(values (value \"3.0.11\"))\n";
+        assert_eq!(guile_version(output), Some("3.0.11"));
+        for nonsense in ["", "(values (value \"\u{1b}[2J\"))", "guix: not found"] {
+            assert_eq!(guile_version(nonsense), None, "{nonsense:?}");
+        }
     }
 }

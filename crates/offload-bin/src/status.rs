@@ -67,8 +67,8 @@ pub(crate) fn ask_status(
     } = context;
     let knowing = wait_for(Knowing::of(machines, &slots, &mut health))?;
     let asked = machines
-        .to_vec()
-        .into_iter()
+        .iter()
+        .cloned()
         .zip(knowing.known)
         .zip(knowing.used);
     let probe = Rc::new(probe);

@@ -319,6 +319,11 @@ impl Bed {
             .expect("the file is there")
     }
 
+    /// Reads a file of the coordinator's store, which may be mounted there.
+    pub(crate) fn read_store(&self, path: &str) -> String {
+        self.run(&["cat", path]) + "\n"
+    }
+
     pub(crate) fn logs(&self) -> String {
         self.hosts().map(Host::logs).concat()
     }
@@ -342,6 +347,13 @@ impl Bed {
                 "{}: {said}",
                 host.name()
             );
+        }
+        self.assert_no_strays(hosts);
+    }
+
+    /// Asserts that no process of a build is left there.
+    pub(crate) fn assert_no_strays(&self, hosts: &[&Host]) {
+        for host in hosts {
             let strays = host
                 .strays_after(GONE_WITHIN)
                 .expect("processes can be listed");

@@ -1,0 +1,220 @@
+//! Stock's `guix offload` beside ours, on the same hosts.
+
+use std::thread;
+
+use testbed::{GuixMachine, Host, Output};
+
+use crate::bed::{Bed, Build, LIMIT, OURS, beds, require};
+
+/// Where the second daemon of the coordinator listens, whose hook is stock's.
+const SOCKET: &str = "/var/guix/stock-socket";
+
+/// A second daemon of the coordinator's store. It ends when this is dropped.
+struct Stock<'a> {
+    host: &'a Host,
+    pid: String,
+}
+
+impl<'a> Stock<'a> {
+    fn start(host: &'a Host) -> Self {
+        let start = format!(
+            "setsid guix-daemon --disable-chroot --no-substitutes --listen={SOCKET} </dev/null \
+             >/var/log/stock.log 2>&1 & echo $!; until [ -S {SOCKET} ]; do sleep 0.1; done"
+        );
+        let started = host.run(&["sh", "-c", &start]);
+        let pid = started.unwrap_or_else(|error| panic!("{error}"));
+        Stock {
+            host,
+            pid: pid.trim().to_owned(),
+        }
+    }
+
+    fn build(&self, name: &str, script: &str, options: &[&str]) -> Build {
+        let socket = format!("GUIX_DAEMON_SOCKET={SOCKET}");
+        let command = [
+            "env",
+            &socket,
+            "guix",
+            "repl",
+            "--",
+            "/root/program.scm",
+            name,
+            script,
+        ];
+        let output = self.host.exec_within(LIMIT, &[&command, options].concat());
+        Build::parse(&output.unwrap_or_else(|error| panic!("{error}")))
+    }
+}
+
+impl Drop for Stock<'_> {
+    fn drop(&mut self) {
+        let end = format!(
+            "kill {} && while kill -0 {0} 2>/dev/null; do sleep 0.1; done; rm -f {SOCKET}",
+            self.pid
+        );
+        self.host.run(&["sh", "-c", &end]).ok();
+    }
+}
+
+/// The trace of a build, each line once, without digests and process numbers.
+fn trace(build: &Build) -> Vec<String> {
+    let lines = build.said.lines().filter(|line| line.starts_with("@ "));
+    let mut lines: Vec<_> = lines
+        .map(|line| {
+            let words = without_digests(line);
+            let words = words.split(' ').map(|word| match word {
+                _ if word.starts_with("/var/log/") => "LOG",
+                _ if word.parse::<u32>().is_ok_and(|number| number > 1000) => "PID",
+                _ => word,
+            });
+            let line = words.collect::<Vec<_>>().join(" ");
+            line.replace("-by-stock", "").replace("-by-ours", "")
+        })
+        .filter(|line| !is_the_machines(line))
+        .collect();
+    lines.sort();
+    lines.dedup();
+    lines
+}
+
+/// Store paths begin with their names.
+fn without_digests(line: &str) -> String {
+    let mut parts = line.split("/gnu/store/");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.get(33..).unwrap_or(part))
+}
+
+/// Traces of the machine's own daemon, which stock 1.5.0 does not ask for by mistake: it compares "true" with "1".
+fn is_the_machines(line: &str) -> bool {
+    ["@ build-log ", "@ build-started "]
+        .iter()
+        .any(|start| line.starts_with(start))
+        || line.ends_with("failed with exit code 3")
+}
+
+#[test]
+fn builds_end_alike() {
+    require!();
+    for bed in beds().iter() {
+        let stock = Stock::start(&bed.pair.coordinator);
+        let wrong = format!("sha256={}", "0".repeat(64));
+        let cases: [(&str, &str, &[&str]); 4] = [
+            ("fine", "echo said; echo x > $out", &[]),
+            ("failing", "echo said; exit 3", &[]),
+            ("silent", "sleep 60; echo x > $out", &["silence=8"]),
+            ("wrong-hash", "echo x > $out", &[&wrong]),
+        ];
+        for (name, script, options) in cases {
+            let theirs = stock.build(&format!("{name}-by-stock"), script, options);
+            let ours = bed.build(&format!("{name}-by-ours"), script, options);
+            let told = format!(
+                "{}\nstock: {}\nours: {}",
+                bed.version, theirs.said, ours.said
+            );
+            let status = |build: &Build| build.failure.as_ref().map(|(status, _)| *status);
+            assert_eq!(status(&theirs), status(&ours), "{told}");
+            assert_eq!(trace(&theirs), trace(&ours), "{told}");
+            assert_eq!(
+                theirs.said.contains("said\n"),
+                ours.said.contains("said\n"),
+                "{told}"
+            );
+        }
+        drop(stock);
+        bed.assert_clean();
+    }
+}
+
+/// The replies, and how the process ends, for `requests` on its standard input.
+fn replies(bed: &Bed, program: &str, requests: &str) -> (Vec<String>, Option<i32>) {
+    bed.pair
+        .coordinator
+        .write_file("/root/requests", requests)
+        .unwrap();
+    let hook =
+        format!("{program} offload x86_64-linux 3600 1 7200 < /root/requests 4>/dev/null 2>&1");
+    let output: Output = bed
+        .pair
+        .coordinator
+        .exec_within(LIMIT, &["sh", "-c", &hook])
+        .unwrap();
+    let replies = output.stdout.lines().filter(|line| line.starts_with("# "));
+    (replies.map(str::to_owned).collect(), output.status.code())
+}
+
+#[test]
+fn requests_are_answered_alike() {
+    require!();
+    for bed in beds().iter() {
+        let build = bed.build("asked-for", "echo x > $out", &[]);
+        let drv = &build.derivation;
+        let machine = bed.pair.guix_machine();
+        let overloaded = GuixMachine {
+            overload_threshold: "0.0".into(),
+            ..machine.clone()
+        };
+        let cases = [
+            (
+                "other system",
+                vec![machine.clone()],
+                format!("1 riscv64-linux {drv} \n0 aarch64-linux {drv} \n"),
+            ),
+            (
+                "feature",
+                vec![machine.clone()],
+                format!("1 x86_64-linux {drv} kvm\n"),
+            ),
+            (
+                "none",
+                vec![],
+                format!("1 x86_64-linux {drv} \n0 x86_64-linux {drv} \n"),
+            ),
+            ("nothing asked", vec![machine], String::new()),
+            // Stock waits for it even where the daemon could build; ours only where it could not.
+            (
+                "overloaded",
+                vec![overloaded],
+                format!("0 x86_64-linux {drv} \n"),
+            ),
+        ];
+        for (case, machines, requests) in cases {
+            bed.use_machines(&machines);
+            let [theirs, ours] = ["guix", OURS].map(|program| replies(bed, program, &requests));
+            assert_eq!(theirs, ours, "{}, {case}", bed.version);
+        }
+        bed.assert_clean();
+    }
+}
+
+#[test]
+fn slots_are_shared() {
+    require!();
+    for bed in beds().iter() {
+        let machine = GuixMachine {
+            parallel_builds: 1,
+            ..bed.pair.guix_machine()
+        };
+        bed.use_machines(&[machine]);
+        bed.run_there(&["rm", "-f", "/tmp/slots"]);
+        let script = "echo begin >> /tmp/slots; sleep 2; echo end >> /tmp/slots; echo x > $out";
+        let stock = Stock::start(&bed.pair.coordinator);
+        let builds = thread::scope(|scope| {
+            let theirs = scope.spawn(|| stock.build("one-slot-by-stock", script, &["parallel=2"]));
+            let ours = scope.spawn(|| bed.build("one-slot-by-ours", script, &["parallel=2"]));
+            [theirs, ours].map(|client| client.join().expect("the thread does not panic"))
+        });
+        drop(stock);
+        for build in &builds {
+            assert_eq!(build.failure, None, "{}", build.said);
+            assert_eq!(
+                build.said.matches("@ build-remote ").count(),
+                2,
+                "{}",
+                build.said
+            );
+        }
+        let log = bed.run_there(&["cat", "/tmp/slots"]);
+        assert_eq!(log, ["begin\nend"; 4].join("\n"), "one at a time");
+        bed.assert_clean();
+    }
+}

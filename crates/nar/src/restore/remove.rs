@@ -280,7 +280,7 @@ mod tests {
         assert!(!path.exists());
         let left = LeftBehind::new(path.clone(), Some(Errno::IO));
         fs::write(&path, "whose?").unwrap();
-        assert_eq!(remove(), [left.clone()]);
+        assert_eq!(remove(), std::slice::from_ref(&left));
         fs::remove_file(&path).unwrap();
         fs::create_dir_all(path.join("whose?")).unwrap();
         assert_eq!(remove(), [left]);

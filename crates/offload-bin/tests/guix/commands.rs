@@ -122,9 +122,9 @@ fn programs_read_json_and_people_steps() {
 /// What is told where `guix archive --authorize` was forgotten on `host`.
 fn without_keys_on(bed: &Bed, host: &Host) -> String {
     let forget = "mv /etc/guix/acl /root/acl; echo '(acl)' > /etc/guix/acl";
-    host.run(&["sh", "-c", forget]).unwrap();
+    host.run(&["sh", "-c", forget]).expect("it runs");
     let tested = offload(bed, OURS, &["test"]);
-    host.run(&["mv", "/root/acl", "/etc/guix/acl"]).unwrap();
+    host.run(&["mv", "/root/acl", "/etc/guix/acl"]).expect("it runs");
     assert_eq!(tested.status.code(), Some(1), "{}", tested.stderr);
     tested.stderr
 }

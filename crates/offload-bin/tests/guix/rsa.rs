@@ -12,8 +12,8 @@ fn bed(root: &std::path::Path) -> Bed {
         made.unwrap_or_else(|error| panic!("{error}"));
     }
     let [here, there] = bed.hosts();
-    here.let_sign_for(there).unwrap();
-    there.let_sign_for(here).unwrap();
+    here.let_sign_for(there).expect("it may sign");
+    there.let_sign_for(here).expect("it may sign");
     bed
 }
 

@@ -130,14 +130,14 @@ fn replies(bed: &Bed, program: &str, requests: &str) -> (Vec<String>, Option<i32
     bed.pair
         .coordinator
         .write_file("/root/requests", requests)
-        .unwrap();
+        .expect("it is written");
     let hook =
         format!("{program} offload x86_64-linux 3600 1 7200 < /root/requests 4>/dev/null 2>&1");
     let output: Output = bed
         .pair
         .coordinator
         .exec_within(LIMIT, &["sh", "-c", &hook])
-        .unwrap();
+        .expect("it ends");
     let replies = output.stdout.lines().filter(|line| line.starts_with("# "));
     (replies.map(str::to_owned).collect(), output.status.code())
 }

@@ -37,7 +37,7 @@ impl NixStore {
                 let programs = ByPrograms::new(programs, store_dir, error);
                 // Whether they are there is better known before a build is accepted.
                 programs.valid(&BTreeSet::new())?;
-                Registry::Programs(programs)
+                Registry::Programs(Box::new(programs))
             }
             opened => Registry::Database(opened?),
         };

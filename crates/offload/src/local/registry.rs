@@ -14,7 +14,7 @@ pub(super) enum Registry {
     /// The database itself.
     Database(Database),
     /// Nix's own programs, where the database has a schema that is not known.
-    Programs(ByPrograms),
+    Programs(Box<ByPrograms>),
 }
 
 impl Registry {

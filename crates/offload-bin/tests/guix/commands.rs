@@ -124,7 +124,8 @@ fn without_keys_on(bed: &Bed, host: &Host) -> String {
     let forget = "mv /etc/guix/acl /root/acl; echo '(acl)' > /etc/guix/acl";
     host.run(&["sh", "-c", forget]).expect("it runs");
     let tested = offload(bed, OURS, &["test"]);
-    host.run(&["mv", "/root/acl", "/etc/guix/acl"]).expect("it runs");
+    host.run(&["mv", "/root/acl", "/etc/guix/acl"])
+        .expect("it runs");
     assert_eq!(tested.status.code(), Some(1), "{}", tested.stderr);
     tested.stderr
 }

@@ -197,6 +197,7 @@ fn open(
     let programs = NixPrograms::new(surroundings.programs.clone(), settings.store());
     let mut store = NixStore::open(location, programs)?;
     store.auto_optimise = settings.auto_optimise_store()?;
+    store.fsync = settings.fsync_store_paths()?;
     if let Some(why) = store.why_by_programs() {
         let message = format!("offload: {why}; nix-store and nix-daemon are asked instead");
         log.daemon.message(Level::Talkative, &message);

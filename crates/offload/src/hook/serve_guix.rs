@@ -166,14 +166,11 @@ async fn converse<R: AsyncRead + Unpin>(
     arguments: &GuixArguments,
     surroundings: &GuixSurroundings,
 ) -> Result<ExitCode, ServeError> {
-    let GuixSurroundings {
-        directories,
-        keys,
-        limits,
-        ..
-    } = surroundings;
-    let store = GuixStore::open(directories, keys.clone(), *limits)?;
-    let mut fleet = open_fleet(&store, surroundings, log)?;
+    let (store, mut fleet) = match open(surroundings, log) {
+        Ok(open) => open,
+        // Without a reply the daemon would fail all that its client asks for.
+        Err(error) => return decline_all(requests, &error.to_string(), log).await,
+    };
     while let Some(event) = requests.next().await? {
         let Event::Request(request) = event else {
             return Err(ServeError::OutOfTurn);
@@ -185,7 +182,7 @@ async fn converse<R: AsyncRead + Unpin>(
                 continue;
             }
         };
-        let Some(lease) = answer(&mut fleet, &request, log).await? else {
+        let Some(lease) = answer(&mut fleet, &request, log).await else {
             continue;
         };
         accept(&lease, log);
@@ -200,6 +197,34 @@ async fn converse<R: AsyncRead + Unpin>(
         let demand = demand(&request);
         let derivation = &request.derivation;
         return Ok(run(lease, &mut fleet, &demand, &job, derivation, log, work).await);
+    }
+    Ok(ExitCode::Done)
+}
+
+/// All that requests are answered from. That outputs can be verified is better known before a build is
+/// accepted.
+fn open(surroundings: &GuixSurroundings, log: &mut Log) -> Result<(GuixStore, Fleet), ServeError> {
+    let GuixSurroundings {
+        directories,
+        keys,
+        limits,
+        ..
+    } = surroundings;
+    let store = GuixStore::open(directories, keys.clone(), *limits)?;
+    keys.authority()?;
+    let fleet = open_fleet(&store, surroundings, log)?;
+    Ok((store, fleet))
+}
+
+async fn decline_all<R: AsyncRead + Unpin>(
+    requests: &mut Requests<R>,
+    why: &str,
+    log: &mut Log,
+) -> Result<ExitCode, ServeError> {
+    let message = format!("offload: no build is offloaded: {why}");
+    log.daemon.message(Level::Error, &message);
+    while let Some(Event::Request(request)) = requests.next().await? {
+        decline(&request, why, log);
     }
     Ok(ExitCode::Done)
 }
@@ -246,29 +271,28 @@ fn demand(request: &Request) -> Demand {
 }
 
 /// Looks for a machine. If there is none now, replies so and returns nothing.
-async fn answer(
-    fleet: &mut Fleet,
-    request: &Request,
-    log: &mut Log,
-) -> Result<Option<Box<Lease>>, ServeError> {
+async fn answer(fleet: &mut Fleet, request: &Request, log: &mut Log) -> Option<Box<Lease>> {
     let answer = fleet
         .lease(&demand(request), Question::default, Patience::None, log)
-        .await?;
-    let refusals = match answer {
-        Answer::Leased(lease) => return Ok(Some(lease)),
-        Answer::Busy(refusals) | Answer::None(refusals) => refusals,
+        .await;
+    let (reply, why) = match answer {
+        Ok(Answer::Leased(lease)) => return Some(lease),
+        Ok(Answer::Busy(refusals) | Answer::None(refusals)) => {
+            (follow(&refusals, request.local_slot), refusals.to_string())
+        }
+        Err(error @ SlotError::Held(_)) => (Reply::Postpone, error.to_string()),
+        Err(error) => (Reply::Decline, error.to_string()),
     };
-    match follow(&refusals, request.local_slot) {
+    match reply {
         Reply::Postpone => {
             let derivation = &request.derivation;
-            let message =
-                format!("offload: waiting for a machine to build {derivation}: {refusals}");
+            let message = format!("offload: waiting for a machine to build {derivation}: {why}");
             log.daemon.message(Level::Talkative, &message);
             log.daemon.reply("postpone", None);
         }
-        Reply::Decline => decline(request, &refusals.to_string(), log),
+        Reply::Decline => decline(request, &why, log),
     }
-    Ok(None)
+    None
 }
 
 /// What is said where there is no machine.

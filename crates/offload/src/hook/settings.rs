@@ -129,6 +129,14 @@ impl Settings {
         self.flag("auto-optimise-store")
     }
 
+    /// `fsync-store-paths`: whether what comes into the store is on disk before it is registered.
+    ///
+    /// # Errors
+    /// When the value is no boolean.
+    pub fn fsync_store_paths(&self) -> Result<bool, SettingsError> {
+        self.flag("fsync-store-paths")
+    }
+
     /// `keep-failed`: whether the directory of a build that fails is kept.
     ///
     /// # Errors

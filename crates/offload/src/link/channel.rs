@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use russh::{Channel, ChannelMsg, ChannelReadHalf, client};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -53,21 +54,38 @@ pub(super) fn stream(
     ending: Ending,
 ) -> ByteStream {
     let (read_half, write_half) = channel.split();
+    let writer = write_half.make_writer();
     let reader = ChannelReader {
         half: read_half,
+        closer: Closer(Some(write_half)),
         rest: Bytes::new(),
         complaint: Vec::new(),
         listener,
         ends_with,
         ending,
     };
-    ByteStream::new(reader, write_half.make_writer(), way)
+    ByteStream::new(reader, writer, way)
+}
+
+/// Closes the channel when nobody reads it any more, so that what is at the other end ends now and not
+/// with the whole link.
+struct Closer(Option<ChannelWriteHalf<client::Msg>>);
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        // Without a runtime the link is gone, too.
+        if let (Some(half), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(async move { half.close().await });
+        }
+    }
 }
 
 /// The data of a channel as a byte stream. What a command writes to standard error becomes the
 /// read error when its output ends.
 struct ChannelReader {
     half: ChannelReadHalf,
+    #[expect(dead_code, reason = "its drop is its use")]
+    closer: Closer,
     rest: Bytes,
     complaint: Vec<u8>,
     listener: Option<Sender<Bytes>>,

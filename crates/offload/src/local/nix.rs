@@ -21,6 +21,8 @@ pub struct NixStore {
     pub local: LocalStore,
     /// Whether equal files of what comes in become one, as `auto-optimise-store` says.
     pub auto_optimise: bool,
+    /// Whether what comes in is on disk before it is registered, as `fsync-store-paths` says.
+    pub fsync: bool,
 }
 
 impl NixStore {
@@ -45,6 +47,7 @@ impl NixStore {
         Ok(NixStore {
             local,
             auto_optimise: false,
+            fsync: false,
         })
     }
 
@@ -99,12 +102,19 @@ impl NixStore {
     /// they are: all or none.
     ///
     /// # Errors
-    /// When one refers to a path that is not valid, or the database cannot be written.
+    /// When one refers to a path that is not valid, the disk or the database cannot be written.
     pub fn register(
         &mut self,
         paths: &[ValidPathInfo],
         realisations: &[Realisation],
     ) -> Result<(), LocalError> {
+        if self.fsync {
+            // At once for all files: each by itself would wait for the disk's journal.
+            rustix::fs::syncfs(&self.local.directory).map_err(|errno| LocalError::Flush {
+                path: self.local.location.real_store_dir.clone(),
+                source: errno.into(),
+            })?;
+        }
         self.local.registry.register(paths, realisations)
     }
 }

@@ -51,6 +51,14 @@ pub enum LocalError {
         /// What is wrong with it.
         error: guix_signature::Error,
     },
+    /// What was written does not get to the disk.
+    #[error("failed to flush the file system of {}: {source}", path.display())]
+    Flush {
+        /// The store directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// A path's content is not what is registered of it.
     #[error("size of the path is not as registered (nix-store --verify-path tells more): {0}")]
     Corrupt(String),

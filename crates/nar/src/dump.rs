@@ -33,7 +33,7 @@ const BUFFER: usize = 64 * 1024;
 /// `path` included: a link is archived as a link. The archive depends on nothing but names,
 /// contents, link targets and the owner's executable bit.
 ///
-/// Errors come as an [`io::Error`] around a [`DumpError`]; [`Dump::fill`] hands it out bare.
+/// [`Dump::fill`] hands out a [`DumpError`], and [`Read`] an [`io::Error`] around it.
 ///
 /// ```
 /// use std::io::Read;
@@ -179,12 +179,13 @@ impl Dump {
         let mut length = 0;
         if remaining > 0 {
             length = file.read(room, remaining)?;
-            self.encoder.pass_data(length as u64)?;
+            let passed = self.encoder.pass_data(length as u64);
+            passed.map_err(DumpErrorKind::Archive)?;
         }
         if length as u64 == remaining {
             file.expect_end()?;
             self.file = None;
-            self.encoder.encode(Event::FileEnd, &mut self.pending)?;
+            self.encode(Event::FileEnd)?;
         }
         Ok(length)
     }
@@ -193,12 +194,11 @@ impl Dump {
     fn next_entry(&mut self) -> Result<(), DumpErrorKind> {
         let Some(entry) = self.directories.next() else {
             self.directories.close();
-            return Ok(self
-                .encoder
-                .encode(Event::DirectoryEnd, &mut self.pending)?);
+            return self.encode(Event::DirectoryEnd);
         };
         self.encoder
-            .encode(Event::Entry(entry.archive_name), &mut self.pending)?;
+            .encode(Event::Entry(entry.archive_name), &mut self.pending)
+            .map_err(DumpErrorKind::Archive)?;
         let Listed {
             directory,
             name,
@@ -207,6 +207,12 @@ impl Dump {
         } = entry;
         let node = open_node(directory, name, kind, &mut self.encoder, &mut self.pending)?;
         self.enter(node)
+    }
+
+    fn encode(&mut self, event: Event<'_>) -> Result<(), DumpErrorKind> {
+        self.encoder
+            .encode(event, &mut self.pending)
+            .map_err(DumpErrorKind::Archive)
     }
 
     fn enter(&mut self, node: Node) -> Result<(), DumpErrorKind> {
@@ -228,7 +234,7 @@ impl Read for Dump {
 /// Writes the archive of whatever stands at `path` to `sink`, and returns its size in bytes.
 ///
 /// # Errors
-/// Those of the sink, and a [`DumpError`] inside an [`io::Error`].
+/// As for [`Dump::fill`], and [`DumpErrorKind::Sink`].
 ///
 /// ```
 /// # let directory = tempfile::tempdir()?;
@@ -236,7 +242,7 @@ impl Read for Dump {
 /// assert_eq!(size, 96);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn dump(path: impl AsRef<Path>, sink: &mut impl Write) -> io::Result<u64> {
+pub fn dump(path: impl AsRef<Path>, sink: &mut impl Write) -> Result<u64, DumpError> {
     dump_with(path, sink, DumpOptions::default())
 }
 
@@ -248,7 +254,8 @@ pub fn dump_with(
     path: impl AsRef<Path>,
     sink: &mut impl Write,
     options: DumpOptions,
-) -> io::Result<u64> {
+) -> Result<u64, DumpError> {
+    let path = path.as_ref();
     let mut dump = Dump::with(path, options)?;
     let mut buffer = vec![0; BUFFER];
     let mut size = 0;
@@ -257,7 +264,8 @@ pub fn dump_with(
         if length == 0 {
             return Ok(size);
         }
-        sink.write_all(&buffer[..length])?;
+        sink.write_all(&buffer[..length])
+            .map_err(|error| DumpError::sink(path, error))?;
         size += length as u64;
     }
 }
@@ -286,29 +294,28 @@ fn open_node(
         }
         kind => kind,
     };
+    let mut encode = |event| {
+        let encoded = encoder.encode(event, pending);
+        encoded.map_err(DumpErrorKind::Archive)
+    };
     match kind {
         FileType::RegularFile => {
             let (file, executable) = File::open(parent, name)?;
-            encoder.encode(
-                Event::File {
-                    executable,
-                    size: file.size(),
-                },
-                pending,
-            )?;
+            let size = file.size();
+            encode(Event::File { executable, size })?;
             Ok(Node::File(file))
         }
         FileType::Directory => {
             let descriptor =
                 rustix::fs::openat(parent, name, OPEN | OFlags::DIRECTORY, Mode::empty())
                     .map_err(|errno| DumpErrorKind::system("open", errno))?;
-            encoder.encode(Event::Directory, pending)?;
+            encode(Event::Directory)?;
             Ok(Node::Directory(descriptor))
         }
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(parent, name, Vec::new())
                 .map_err(|errno| DumpErrorKind::system("read the link", errno))?;
-            encoder.encode(Event::Symlink(target.to_bytes()), pending)?;
+            encode(Event::Symlink(target.to_bytes()))?;
             Ok(Node::Symlink)
         }
         kind => Err(DumpErrorKind::special(kind)),

@@ -212,7 +212,15 @@ impl fmt::Display for ReadError {
     }
 }
 
-impl std::error::Error for ReadError {}
+impl std::error::Error for ReadError {
+    /// What lies behind the error that the message ends with.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Source(error) => error.source(),
+            Self::Archive(_) => None,
+        }
+    }
+}
 
 impl From<ReadError> for io::Error {
     fn from(error: ReadError) -> Self {

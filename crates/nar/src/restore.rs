@@ -8,6 +8,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -199,8 +200,8 @@ impl Restore {
     }
 
     /// The source of the bytes failed: removes what was created.
-    pub(crate) fn fail_source(&mut self, error: &std::io::Error) -> RestoreError {
-        self.tree.fail(RestoreErrorKind::source(error))
+    pub(crate) fn fail_source(&mut self, error: std::io::Error) -> RestoreError {
+        self.tree.fail(RestoreErrorKind::Source(Arc::new(error)))
     }
 
     /// Ends the restore and keeps what it created.
@@ -264,7 +265,7 @@ pub fn restore_with(
             Ok(0) => return restore.finish(),
             Ok(length) => restore.write_all(&buffer[..length])?,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(restore.fail_source(&error)),
+            Err(error) => return Err(restore.fail_source(error)),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Every text that a person may read.
 
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nar::{
     DumpError, DumpErrorKind, Error, Kind, LeftBehind, ReadError, RestoreError, RestoreErrorKind,
+    WriteError,
 };
 
 fn lines<T: ToString>(errors: impl IntoIterator<Item = T>) -> String {
@@ -54,6 +57,17 @@ fn archives() {
 }
 
 #[test]
+fn writers() {
+    let kind = Kind::Data { remaining: 5 };
+    insta::assert_snapshot!(lines([
+        WriteError::Archive(Error { offset: 128, kind }),
+        WriteError::Source(io::ErrorKind::UnexpectedEof.into()),
+        WriteError::Sink(io::ErrorKind::BrokenPipe.into()),
+        WriteError::Abandoned,
+    ]));
+}
+
+#[test]
 fn dumps() {
     let path = PathBuf::from("/some/path");
     let kinds = [
@@ -89,8 +103,15 @@ fn dumps() {
             read: 60,
         },
         DumpErrorKind::Grew { size: 100 },
-        DumpErrorKind::Archive(Kind::NameTwice),
-        DumpErrorKind::Archive(Kind::Depth { limit: 64 }),
+        DumpErrorKind::Archive(Error {
+            offset: 128,
+            kind: Kind::NameTwice,
+        }),
+        DumpErrorKind::Archive(Error {
+            offset: 128,
+            kind: Kind::Depth { limit: 64 },
+        }),
+        DumpErrorKind::Sink(Arc::new(io::ErrorKind::BrokenPipe.into())),
     ];
     insta::assert_snapshot!(lines(kinds.map(|kind| DumpError {
         path: path.clone(),
@@ -143,10 +164,7 @@ fn restores() {
             kind: Kind::Padding,
         }),
         RestoreErrorKind::CaseHack,
-        RestoreErrorKind::Source {
-            kind: std::io::ErrorKind::ConnectionReset,
-            message: "connection reset".into(),
-        },
+        RestoreErrorKind::Source(Arc::new(io::ErrorKind::ConnectionReset.into())),
         RestoreErrorKind::Abandoned,
     ];
     let error = |kind| RestoreError {

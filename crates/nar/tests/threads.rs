@@ -6,7 +6,7 @@
 )]
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io;
 
 use nar::DumpOptions;
 use rustix::process::{Resource, Rlimit};
@@ -32,10 +32,10 @@ fn a_thread_that_cannot_be_started_is_an_error() {
         maximum: before.maximum,
     };
     rustix::process::setrlimit(Resource::As, limit).unwrap();
-    let result = nar::dump_ahead(place.path(), &mut std::io::sink(), DumpOptions::default());
+    let result = nar::dump_ahead(place.path(), &mut io::sink(), DumpOptions::default());
     rustix::process::setrlimit(Resource::As, before).unwrap();
     let error = result.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
     let expected = format!("start a thread to read `{}`: ", place.path().display());
     assert!(error.to_string().starts_with(&expected), "{error}");
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::WouldBlock);
 }

@@ -14,7 +14,7 @@ use std::sync::mpsc;
 use std::task::{Context, Poll};
 
 use nar::testing::trees;
-use nar::{DumpOptions, Events, Kind, RestoreErrorKind, RestoreOptions};
+use nar::{DumpErrorKind, DumpOptions, Events, Kind, RestoreErrorKind, RestoreOptions};
 use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader, ReadBuf};
 use tokio::runtime::Runtime;
@@ -104,9 +104,21 @@ impl AsyncRead for Cut {
         _: &mut Context<'_>,
         _: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Poll::Ready(Err(io::Error::other("the line is cut")))
+        Poll::Ready(Err(io::Error::other(LineCut)))
     }
 }
+
+/// What only the source knows.
+#[derive(Debug)]
+struct LineCut;
+
+impl std::fmt::Display for LineCut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the line is cut")
+    }
+}
+
+impl std::error::Error for LineCut {}
 
 #[test]
 fn a_source_that_fails_is_named_and_leaves_nothing() {
@@ -122,6 +134,10 @@ fn a_source_that_fails_is_named_and_leaves_nothing() {
     let expected = format!("read the archive of `{}", path.display());
     assert!(error.to_string().starts_with(&expected), "{error}");
     assert!(error.to_string().ends_with("the line is cut"), "{error}");
+    let RestoreErrorKind::Source(source) = &error.kind else {
+        panic!("{error}")
+    };
+    assert!(source.get_ref().unwrap().is::<LineCut>());
     assert_eq!(error.left_behind, []);
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 }
@@ -137,6 +153,10 @@ fn a_sink_that_fails_ends_a_dump() {
             .await
             .unwrap_err()
     });
+    assert_eq!(error.path, place.path());
+    let DumpErrorKind::Sink(error) = error.kind else {
+        panic!("{error}")
+    };
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
 }
 
@@ -277,9 +297,9 @@ fn a_dump_of_nothing_names_it() {
         .await
         .unwrap_err()
     });
-    assert_eq!(error.kind(), io::ErrorKind::NotFound);
     assert!(
         error.to_string().starts_with("examine `/nowhere/at/all`: "),
         "{error}"
     );
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::NotFound);
 }

@@ -33,7 +33,7 @@ pub fn dump_ahead(
     path: impl AsRef<Path>,
     sink: &mut impl Write,
     options: DumpOptions,
-) -> io::Result<u64> {
+) -> Result<u64, DumpError> {
     let path = path.as_ref();
     let dump = Dump::with(path, options)?;
     let (empty_sender, empty) = sync_channel(PIECES);
@@ -50,7 +50,8 @@ pub fn dump_ahead(
         // Whoever returns from here, for whatever reason, hangs up, and so ends the other thread.
         for piece in filled {
             let (buffer, length) = piece?;
-            sink.write_all(&buffer[..length])?;
+            sink.write_all(&buffer[..length])
+                .map_err(|error| DumpError::sink(path, error))?;
             size += length as u64;
             // Nobody waits for it any more if the archive was read to its end.
             let _ = empty_sender.send(buffer);

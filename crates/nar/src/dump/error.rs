@@ -1,13 +1,14 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fmt, io};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::{Error, Kind};
+use crate::Error;
 
 /// Why a tree could not be dumped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct DumpError {
     /// What it is about, beginning with the path that was asked for.
     pub path: PathBuf,
@@ -16,7 +17,7 @@ pub struct DumpError {
 }
 
 /// What a [`DumpError`] is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum DumpErrorKind {
     /// The operating system refused.
     System {
@@ -43,21 +44,32 @@ pub enum DumpErrorKind {
         size: u64,
     },
     /// A name, a link's target or the depth breaks a limit of archives, or a name was listed
-    /// twice because the directory changed while it was read.
-    Archive(Kind),
+    /// twice because the directory changed while it was read. The offset is where in the archive
+    /// it would have stood.
+    Archive(Error),
+    /// The sink of the archive failed. Never from a [`Dump`](crate::Dump), which has none.
+    Sink(Arc<io::Error>),
 }
 
 impl DumpError {
-    pub(super) fn system(path: &Path, operation: &'static str, errno: Errno) -> Self {
+    pub(crate) fn system(path: &Path, operation: &'static str, errno: Errno) -> Self {
         Self {
             path: path.to_owned(),
             kind: DumpErrorKind::system(operation, errno),
         }
     }
+
+    /// The archive of `path` could not be passed on.
+    pub(crate) fn sink(path: &Path, error: io::Error) -> Self {
+        Self {
+            path: path.to_owned(),
+            kind: DumpErrorKind::Sink(Arc::new(error)),
+        }
+    }
 }
 
 impl DumpErrorKind {
-    pub(super) fn system(operation: &'static str, errno: Errno) -> Self {
+    pub(crate) fn system(operation: &'static str, errno: Errno) -> Self {
         Self::System {
             operation,
             errno: errno.raw_os_error(),
@@ -75,12 +87,6 @@ impl DumpErrorKind {
             FileType::RegularFile | FileType::Unknown => "file of unknown type",
         };
         Self::Special { file_type }
-    }
-}
-
-impl From<Error> for DumpErrorKind {
-    fn from(error: Error) -> Self {
-        Self::Archive(error.kind)
     }
 }
 
@@ -107,21 +113,32 @@ impl fmt::Display for DumpError {
             DumpErrorKind::Grew { size } => {
                 write!(f, "read `{path}`: it grew beyond {size} bytes meanwhile")
             }
-            DumpErrorKind::Archive(kind) => write!(f, "archive `{path}`: {kind}"),
+            // The path says where better than an offset could.
+            DumpErrorKind::Archive(Error { kind, .. }) => write!(f, "archive `{path}`: {kind}"),
+            DumpErrorKind::Sink(error) => write!(f, "write the archive of `{path}`: {error}"),
         }
     }
 }
 
-impl std::error::Error for DumpError {}
+impl std::error::Error for DumpError {
+    /// What lies behind the error that the message ends with.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            DumpErrorKind::Sink(error) => error.source(),
+            _ => None,
+        }
+    }
+}
 
 impl From<DumpError> for io::Error {
     fn from(error: DumpError) -> Self {
-        let kind = match error.kind {
-            DumpErrorKind::System { errno, .. } => Self::from_raw_os_error(errno).kind(),
+        let kind = match &error.kind {
+            DumpErrorKind::System { errno, .. } => Self::from_raw_os_error(*errno).kind(),
             DumpErrorKind::Special { .. } | DumpErrorKind::Archive(_) => {
                 io::ErrorKind::InvalidInput
             }
             DumpErrorKind::Shrank { .. } | DumpErrorKind::Grew { .. } => io::ErrorKind::InvalidData,
+            DumpErrorKind::Sink(error) => error.kind(),
         };
         Self::new(kind, error)
     }

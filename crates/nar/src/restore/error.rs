@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fmt, io};
 
 use rustix::io::Errno;
@@ -6,7 +7,7 @@ use rustix::io::Errno;
 use crate::{Error, Kind};
 
 /// Why an archive could not be restored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RestoreError {
     /// What it is about, beginning with the path or name of the root.
     pub path: PathBuf,
@@ -17,7 +18,7 @@ pub struct RestoreError {
 }
 
 /// What a [`RestoreError`] is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum RestoreErrorKind {
     /// The operating system refused.
     System {
@@ -30,13 +31,8 @@ pub enum RestoreErrorKind {
     Archive(Error),
     /// Names are to be kept apart by the suffix `~nix~case~hack~`, and this one contains it.
     CaseHack,
-    /// The source of the bytes failed.
-    Source {
-        /// What kind of failure it was.
-        kind: io::ErrorKind,
-        /// What the source said.
-        message: String,
-    },
+    /// The source of the archive failed. Never from a [`Restore`](crate::Restore), which has none.
+    Source(Arc<io::Error>),
     /// The restore failed before and cannot be gone on with.
     Abandoned,
 }
@@ -77,13 +73,6 @@ impl RestoreErrorKind {
         }
     }
 
-    pub(crate) fn source(error: &io::Error) -> Self {
-        Self::Source {
-            kind: error.kind(),
-            message: error.to_string(),
-        }
-    }
-
     pub(super) fn trailing(offset: u64) -> Self {
         Self::Archive(Error {
             offset,
@@ -107,8 +96,8 @@ impl fmt::Display for RestoreError {
             RestoreErrorKind::CaseHack => {
                 write!(f, "restore `{path}`: its name contains `~nix~case~hack~`")?;
             }
-            RestoreErrorKind::Source { message, .. } => {
-                write!(f, "read the archive of `{path}`: {message}")?;
+            RestoreErrorKind::Source(error) => {
+                write!(f, "read the archive of `{path}`: {error}")?;
             }
             RestoreErrorKind::Abandoned => {
                 write!(f, "go on with `{path}`: its restore failed before")?;
@@ -137,7 +126,15 @@ impl fmt::Display for LeftBehind {
     }
 }
 
-impl std::error::Error for RestoreError {}
+impl std::error::Error for RestoreError {
+    /// What lies behind the error that the message ends with.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            RestoreErrorKind::Source(error) => error.source(),
+            _ => None,
+        }
+    }
+}
 
 impl From<RestoreError> for io::Error {
     fn from(error: RestoreError) -> Self {
@@ -148,7 +145,7 @@ impl From<RestoreError> for io::Error {
                 ..
             }) => io::ErrorKind::UnexpectedEof,
             RestoreErrorKind::Archive(_) | RestoreErrorKind::CaseHack => io::ErrorKind::InvalidData,
-            RestoreErrorKind::Source { kind, .. } => *kind,
+            RestoreErrorKind::Source(error) => error.kind(),
             RestoreErrorKind::Abandoned => io::ErrorKind::Other,
         };
         Self::new(kind, error)

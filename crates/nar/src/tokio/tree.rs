@@ -1,6 +1,5 @@
 //! Dumps and restores for async code.
 
-use std::io;
 use std::path::PathBuf;
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -8,7 +7,7 @@ use ::tokio::runtime::Handle;
 use ::tokio::task::{JoinHandle, spawn_blocking};
 use rustix::io::Errno;
 
-use crate::{Dump, DumpOptions, Restore, RestoreError, RestoreOptions};
+use crate::{Dump, DumpError, DumpOptions, Restore, RestoreError, RestoreOptions};
 
 /// Bytes that a dump or restore moves at a time.
 const BUFFER: usize = 256 * 1024;
@@ -17,14 +16,19 @@ const BUFFER: usize = 256 * 1024;
 /// The file system is read on tokio's threads for blocking work, always a piece ahead of the sink.
 ///
 /// # Errors
-/// As for [`crate::dump`].
+/// As for [`crate::dump`]. If the runtime shuts down meanwhile, the error is `ECANCELED`.
+///
+/// # Panics
+/// Outside of a runtime.
 pub async fn dump(
     path: impl Into<PathBuf>,
     sink: &mut (impl AsyncWrite + Unpin),
     options: DumpOptions,
-) -> io::Result<u64> {
+) -> Result<u64, DumpError> {
     let path = path.into();
-    let cancelled = |Cancelled| io::Error::from(Errno::CANCELED);
+    let named = path.clone();
+    let cancelled = |Cancelled| DumpError::system(&named, "read", Errno::CANCELED);
+    let failed = |error| DumpError::sink(&named, error);
     let fill = |mut dump: Dump, mut buffer: Vec<u8>| {
         spawn_blocking(move || {
             let filled = dump.fill(&mut buffer);
@@ -40,11 +44,12 @@ pub async fn dump(
         let (dump, buffer, filled) = finished(filling).await.map_err(cancelled)?;
         let length = filled?;
         if length == 0 {
-            sink.flush().await?;
+            sink.flush().await.map_err(failed)?;
             return Ok(size);
         }
         filling = fill(dump, spare);
-        sink.write_all(&buffer[..length]).await?;
+        let written = sink.write_all(&buffer[..length]).await;
+        written.map_err(failed)?;
         spare = buffer;
         size += length as u64;
     }
@@ -89,7 +94,7 @@ pub async fn restore(
                 buffer = written?;
             }
             Err(error) => {
-                let fail = restore.work(move |restore| restore.fail_source(&error));
+                let fail = restore.work(move |restore| restore.fail_source(error));
                 let (_, error) = finished(fail).await.map_err(cancelled)?;
                 return Err(error);
             }

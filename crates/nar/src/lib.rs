@@ -92,7 +92,7 @@ pub use error::{Error, Kind};
 pub use event::Event;
 pub use events::Events;
 pub use limits::Limits;
-pub use listing::{Lister, Listing, Node};
+pub use listing::{Contents, Lister, Listing, Node};
 pub use observe::{Observe, Observed};
 pub use reader::{ReadError, Reader};
 pub use references::References;

@@ -1,17 +1,24 @@
+mod contents;
 #[cfg(feature = "serde")]
 mod json;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
-use crate::{Error, Event, Events, ReadError, Reader};
+pub use self::contents::Contents;
+use crate::{Error, Event, Events, Limits, ReadError, Reader};
 
 /// What an archive holds and where: its nodes without the files' data.
 ///
-/// It takes memory in proportion to the number of nodes. With the feature `serde` it is written
-/// and read as JSON in the form that binary caches serve as `.ls` files. What is read has at most
-/// the depth of [`Limits::NIX`](crate::Limits::NIX), so that `serde_json` may safely be told to
-/// ignore its own recursion limit, which ends one node short of that.
+/// It takes memory in proportion to the number of nodes. It is dropped, compared and printed by
+/// functions that call themselves for each node inside another, so that limits of one's own should
+/// not allow more than a few thousand of them.
+///
+/// # As JSON
+/// With the feature `serde` it is written and read in the form that binary caches serve as `.ls`
+/// files. JSON is text: a listing with a name or target that is not UTF-8 has no such form, and
+/// writing it is an error. What is read obeys [`Limits::NIX`], so that `serde_json` may safely be
+/// told to ignore its own recursion limit, which ends one node short of that.
 ///
 /// ```
 /// use std::io::{Cursor, Read};
@@ -51,25 +58,42 @@ pub enum Node {
 }
 
 impl Listing {
-    /// The listing of an archive in memory.
+    /// The listing of an archive in memory, under [`Limits::NIX`].
     ///
     /// # Errors
     /// The bytes are no archive.
     pub fn of(archive: &[u8]) -> Result<Self, Error> {
+        Self::of_with_limits(archive, Limits::NIX)
+    }
+
+    /// [`Listing::of`] under limits of one's own.
+    ///
+    /// # Errors
+    /// As for [`Listing::of`].
+    pub fn of_with_limits(archive: &[u8], limits: Limits) -> Result<Self, Error> {
         let mut lister = Lister::new();
-        let mut events = Events::new(archive);
+        let mut events = Events::with_limits(archive, limits);
         while let Some(event) = events.next() {
             lister.push(&event?, events.offset());
         }
         Ok(lister.finish().expect("the archive is complete"))
     }
 
-    /// The listing of the archive that comes from `source`, which is left behind its end.
+    /// The listing of the archive that comes from `source`, which is left behind its end, under
+    /// [`Limits::NIX`].
     ///
     /// # Errors
     /// Those of the source, and if the bytes are no archive.
     pub fn read(source: impl BufRead) -> Result<Self, ReadError> {
-        let mut reader = Reader::new(source);
+        Self::read_with_limits(source, Limits::NIX)
+    }
+
+    /// [`Listing::read`] under limits of one's own.
+    ///
+    /// # Errors
+    /// As for [`Listing::read`].
+    pub fn read_with_limits(source: impl BufRead, limits: Limits) -> Result<Self, ReadError> {
+        let mut reader = Reader::with_limits(source, limits);
         Self::list(&mut reader, |_| Ok(()))
     }
 
@@ -78,7 +102,18 @@ impl Listing {
     /// # Errors
     /// As for [`Listing::read`].
     pub fn scan(source: impl BufRead + Seek) -> Result<Self, ReadError> {
-        let mut reader = Reader::new(source);
+        Self::scan_with_limits(source, Limits::NIX)
+    }
+
+    /// [`Listing::scan`] under limits of one's own.
+    ///
+    /// # Errors
+    /// As for [`Listing::read`].
+    pub fn scan_with_limits(
+        source: impl BufRead + Seek,
+        limits: Limits,
+    ) -> Result<Self, ReadError> {
+        let mut reader = Reader::with_limits(source, limits);
         Self::list(&mut reader, |reader| reader.skip_data().map(drop))
     }
 
@@ -118,12 +153,13 @@ impl Listing {
 }
 
 impl Node {
-    /// A reader of the file's data, given the archive from its first byte on.
+    /// A reader of the file's data, given the archive from its first byte on. An archive that ends
+    /// before the file does shows when it is read.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] if this is no file or its offset is not known; and if
     /// `archive` cannot seek.
-    pub fn open<R: Read + Seek>(&self, mut archive: R) -> io::Result<io::Take<R>> {
+    pub fn open<R: Read + Seek>(&self, mut archive: R) -> io::Result<Contents<R>> {
         let Self::File {
             size,
             offset: Some(offset),
@@ -133,7 +169,7 @@ impl Node {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         archive.seek(SeekFrom::Start(offset))?;
-        Ok(archive.take(size))
+        Ok(Contents::new(archive, size))
     }
 
     /// The file's data, given the whole archive. `None` if this is no file, or not of `archive`.

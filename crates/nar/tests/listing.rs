@@ -5,10 +5,10 @@
     reason = "a test that panics fails, and says where"
 )]
 
-use std::io::{BufReader, Cursor, Read};
+use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read};
 
 use nar::testing::{Tree, trees};
-use nar::{Listing, Node};
+use nar::{Limits, Listing, Node};
 use proptest::prelude::*;
 
 fn same(tree: &Tree, node: &Node, archive: &[u8]) -> bool {
@@ -129,6 +129,56 @@ fn names_that_are_not_text_have_no_json() {
     let listing = Listing::of(&tree.encode().unwrap()).unwrap();
     let error = serde_json::to_string(&listing).unwrap_err();
     assert_eq!(error.to_string(), r"name or target is not UTF-8: a\xff");
+}
+
+#[test]
+fn a_file_of_an_archive_that_is_cut_is_an_error() {
+    let archive = nar::example();
+    let listing = Listing::of(&archive).unwrap();
+    let greeting = listing.find("greeting").unwrap();
+    let Node::File { offset, .. } = *greeting else {
+        panic!("{greeting:?}")
+    };
+    let start = usize::try_from(offset.unwrap()).unwrap();
+    for end in start - 8..start + 7 {
+        let mut found = Vec::new();
+        let read = greeting
+            .open(Cursor::new(&archive[..end]))
+            .unwrap()
+            .read_to_end(&mut found);
+        let mut lines = greeting.open(Cursor::new(&archive[..end])).unwrap().lines();
+        if end < start + 5 {
+            assert_eq!(read.unwrap_err().kind(), ErrorKind::UnexpectedEof, "{end}");
+            let line = lines.next().unwrap();
+            assert_eq!(line.unwrap_err().kind(), ErrorKind::UnexpectedEof, "{end}");
+        } else {
+            assert_eq!((read.unwrap(), &found[..]), (5, &b"hello"[..]));
+            assert_eq!(lines.next().unwrap().unwrap(), "hello");
+            assert!(lines.next().is_none());
+        }
+    }
+}
+
+#[test]
+fn limits_are_those_asked_for() {
+    let tree = Tree::Directory([(vec![b'n'; 10], Tree::Symlink(b"x".to_vec()))].into());
+    let archive = tree.encode().unwrap();
+    for (name, accepted) in [(9, false), (10, true)] {
+        let limits = Limits {
+            name,
+            ..Limits::NIX
+        };
+        let seekable = BufReader::new(Cursor::new(&archive));
+        assert_eq!(Listing::of_with_limits(&archive, limits).is_ok(), accepted);
+        assert_eq!(
+            Listing::read_with_limits(&archive[..], limits).is_ok(),
+            accepted
+        );
+        assert_eq!(
+            Listing::scan_with_limits(seekable, limits).is_ok(),
+            accepted
+        );
+    }
 }
 
 #[test]

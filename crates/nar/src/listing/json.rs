@@ -6,8 +6,7 @@
 //!   "b":{"type":"symlink","target":"a"}}}}
 //! ```
 //!
-//! `executable` is left out where it is false. A name or target that is not UTF-8 has no such form
-//! and is an error. What is read obeys the limits of archives, depth included.
+//! `executable` is left out where it is false.
 
 mod read;
 

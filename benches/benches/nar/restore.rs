@@ -21,13 +21,10 @@ pub(crate) fn to_memory(criterion: &mut Criterion<Clock>, tree: &Tree) {
     let mut group = tree.group(criterion, "restore");
     for (name, canonical) in [("nar", false), ("nar-canonical", true)] {
         group.bench_function(name, |bencher| {
-            let options = nar::RestoreOptions {
-                canonical,
-                ..Default::default()
-            };
+            let options = nar::RestoreOptions::default().canonical(canonical);
             let archive = tree.archive();
             timed(bencher, &path, || {
-                let mut restore = nar::Restore::to(&path, options).expect("opened");
+                let mut restore = nar::Restore::to(&path, options.clone()).expect("opened");
                 restore.write_all(archive).expect("restored");
                 restore.finish().expect("restored");
             });

@@ -24,6 +24,7 @@ pub struct Digest {
 
 /// SHA-256 and size of a row of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Fingerprint {
     /// The hash.
     pub sha256: [u8; 32],

@@ -111,10 +111,7 @@ impl Dump {
             &mut dump.pending,
         )
         .and_then(|node| dump.enter(node))
-        .map_err(|kind| DumpError {
-            path: path.to_owned(),
-            kind,
-        })?;
+        .map_err(|kind| DumpError::new(path, kind))?;
         Ok(dump)
     }
 
@@ -162,10 +159,7 @@ impl Dump {
             self.next_entry().map(|()| Some(0))
         };
         result.map_err(|kind| {
-            let error = DumpError {
-                path: self.directories.path(&self.root),
-                kind,
-            };
+            let error = DumpError::new(self.directories.path(&self.root), kind);
             self.failed = Some(error.clone());
             error
         })

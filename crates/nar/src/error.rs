@@ -17,6 +17,7 @@ pub struct Error {
 
 /// What an [`Error`] is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Kind {
     /// Another word of the format should stand here.
     Word {

@@ -15,7 +15,7 @@
 //! for event in nar::Events::new(&archive) {
 //!     println!("{:?}", event?);
 //! }
-//! let as_a_store_wants_it = RestoreOptions { canonical: true, ..Default::default() };
+//! let as_a_store_wants_it = RestoreOptions::default().canonical(true);
 //! nar::restore_with(&mut &archive[..], &target, as_a_store_wants_it)?;
 //! # assert_eq!(std::fs::read_to_string(target.join("greeting"))?, "hello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

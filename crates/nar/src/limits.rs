@@ -4,10 +4,11 @@
 /// and no memory is ever reserved for them.
 ///
 /// ```
-/// let shallow = nar::Limits { depth: 2, ..nar::Limits::default() };
-/// assert_eq!((shallow.name, shallow.target), (255, 4095));
+/// let shallow = nar::Limits::NIX.with_depth(2);
+/// assert_eq!((shallow.name, shallow.target, shallow.depth), (255, 4095, 2));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Longest name of a directory entry, in bytes. 255: `NAME_MAX` of Linux, and Nix's limit.
     pub name: usize,
@@ -26,6 +27,27 @@ impl Limits {
         target: 4095,
         depth: 64,
     };
+
+    /// The same but for the longest name, in bytes.
+    #[must_use]
+    pub const fn with_name(mut self, name: usize) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// The same but for the longest target of a symbolic link, in bytes.
+    #[must_use]
+    pub const fn with_target(mut self, target: usize) -> Self {
+        self.target = target;
+        self
+    }
+
+    /// The same but for the number of nodes that may lie inside each other.
+    #[must_use]
+    pub const fn with_depth(mut self, depth: usize) -> Self {
+        self.depth = depth;
+        self
+    }
 }
 
 impl Default for Limits {

@@ -30,6 +30,7 @@ pub struct Reader<R> {
 
 /// Why an archive could not be read.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum ReadError {
     /// The source failed.
     Source(io::Error),

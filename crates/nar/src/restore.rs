@@ -1,5 +1,6 @@
 mod attributes;
 mod error;
+mod options;
 mod remove;
 mod tree;
 
@@ -14,40 +15,9 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 pub use self::error::{LeftBehind, RestoreError, RestoreErrorKind};
+pub use self::options::{Durability, RestoreOptions};
 use self::tree::Tree;
-use crate::{Decoder, Limits, Step};
-
-/// How [`Restore`] writes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RestoreOptions {
-    /// Give everything the mode and time that a store wants: 0444, 0555 for directories and
-    /// executable files, whatever the umask says, one second past the epoch as the time of last
-    /// modification, and no access list or other extended attribute, whatever the directory that
-    /// holds the root would pass on (but for those of SELinux and NFSv4, as in Nix). Otherwise
-    /// modes are 0666 and 0777 less the umask, and the rest is left as the file system has it.
-    pub canonical: bool,
-    /// What is on the disk when [`Restore::finish`] returns.
-    pub durability: Durability,
-    /// Put `~nix~case~hack~1` and so on behind names that differ in case only from one before
-    /// them in their directory, as Nix does by default on macOS.
-    pub case_hack: bool,
-    /// What the archive may demand.
-    pub limits: Limits,
-}
-
-/// What a restored tree survives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// The end of the process. The operating system writes to the disk when it sees fit.
-    #[default]
-    Process,
-    /// The loss of power: every file and directory is flushed as it is completed, and at last the
-    /// directory that holds the root's name.
-    Power,
-    /// The loss of power, by one flush of the whole file system at the end: faster for large trees
-    /// on a file system that nothing else writes to.
-    PowerAtEnd,
-}
+use crate::{Decoder, Step};
 
 /// Restores an archive, which comes in pieces, into a file system.
 ///
@@ -85,6 +55,7 @@ pub struct Restore {
 
 /// What [`Restore::write`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Written {
     /// How many bytes of the input belong to the archive and are done with. All of them, unless
     /// the archive ends before.

@@ -164,10 +164,7 @@ fn limits_are_those_asked_for() {
     let tree = Tree::Directory([(vec![b'n'; 10], Tree::Symlink(b"x".to_vec()))].into());
     let archive = tree.encode().unwrap();
     for (name, accepted) in [(9, false), (10, true)] {
-        let limits = Limits {
-            name,
-            ..Limits::NIX
-        };
+        let limits = Limits::NIX.with_name(name);
         let seekable = BufReader::new(Cursor::new(&archive));
         assert_eq!(Listing::of_with_limits(&archive, limits).is_ok(), accepted);
         assert_eq!(

@@ -150,10 +150,7 @@ fn case_hack_is_the_real_ones() {
     let archive = tree.encode().unwrap();
     let place = tempdir().unwrap();
     let (ours, theirs) = (place.path().join("ours"), place.path().join("theirs"));
-    let options = RestoreOptions {
-        case_hack: true,
-        ..Default::default()
-    };
+    let options = RestoreOptions::default().case_hack(true);
     nar::restore_with(&mut &*archive, &ours, options).unwrap();
     assert!(nix_store.restore(&archive, &theirs));
 

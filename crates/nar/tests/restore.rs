@@ -59,11 +59,9 @@ fn canonical_trees_have_the_modes_and_times_of_a_store() {
         Durability::PowerAtEnd,
     ] {
         let (_place, path) = place();
-        let options = RestoreOptions {
-            canonical: true,
-            durability,
-            ..Default::default()
-        };
+        let options = RestoreOptions::default()
+            .canonical(true)
+            .durability(durability);
         restore_with(&mut &*sample(), &path, options).unwrap();
         let expected = [
             ("", 0o040_555),
@@ -131,11 +129,8 @@ fn canonical_trees_inherit_no_access_list() {
     );
     fs::remove_dir_all(&path).unwrap();
 
-    let options = RestoreOptions {
-        canonical: true,
-        ..Default::default()
-    };
-    restore_with(&mut &*sample(), &path, options).unwrap();
+    let options = RestoreOptions::default().canonical(true);
+    restore_with(&mut &*sample(), &path, options.clone()).unwrap();
     for name in [
         "",
         "directory",
@@ -265,11 +260,8 @@ fn whatever_was_begun_is_removed() {
     for canonical in [false, true] {
         for end in (0..archive.len()).step_by(7) {
             let (place, path) = place();
-            let options = RestoreOptions {
-                canonical,
-                ..Default::default()
-            };
-            let error = restore_with(&mut &archive[..end], &path, options).unwrap_err();
+            let options = RestoreOptions::default().canonical(canonical);
+            let error = restore_with(&mut &archive[..end], &path, options.clone()).unwrap_err();
             let RestoreErrorKind::Archive(inner) = &error.kind else {
                 panic!("{error}")
             };
@@ -342,14 +334,9 @@ fn what_cannot_be_removed_is_reported_and_all_else_is() {
 /// Directories inside each other, as deep as nothing but a restore's own limit allows. The archive
 /// ends in the innermost.
 fn descent(depth: usize) -> (Vec<u8>, RestoreOptions) {
-    let options = RestoreOptions {
-        limits: Limits {
-            depth,
-            ..Limits::NIX
-        },
-        ..Default::default()
-    };
-    let mut encoder = Encoder::with_limits(options.limits);
+    let limits = Limits::NIX.with_depth(depth);
+    let options = RestoreOptions::default().limits(limits);
+    let mut encoder = Encoder::with_limits(limits);
     let mut archive = Vec::new();
     for level in 0..depth {
         if level > 0 {
@@ -416,10 +403,7 @@ fn case_hack_keeps_names_apart() {
         ("b", file(false, "2")),
     ]);
     let archive = tree.encode().unwrap();
-    let options = RestoreOptions {
-        case_hack: true,
-        ..Default::default()
-    };
+    let options = RestoreOptions::default().case_hack(true);
     restore_with(&mut &*archive, &path, options).unwrap();
     assert!(path.join("a~nix~case~hack~1").is_dir());
     let mut dumped = Vec::new();
@@ -429,10 +413,7 @@ fn case_hack_keeps_names_apart() {
 
     let (place, path) = self::place();
     let tree = directory([("a~nix~case~hack~1", file(false, ""))]);
-    let options = RestoreOptions {
-        case_hack: true,
-        ..Default::default()
-    };
+    let options = RestoreOptions::default().case_hack(true);
     let error = restore_with(&mut &*tree.encode().unwrap(), &path, options).unwrap_err();
     assert!(matches!(error.kind, RestoreErrorKind::CaseHack), "{error}");
     assert!(is_empty(&place));

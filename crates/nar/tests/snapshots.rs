@@ -113,10 +113,7 @@ fn dumps() {
         }),
         DumpErrorKind::Sink(Arc::new(io::ErrorKind::BrokenPipe.into())),
     ];
-    insta::assert_snapshot!(lines(kinds.map(|kind| DumpError {
-        path: path.clone(),
-        kind
-    })));
+    insta::assert_snapshot!(lines(kinds.map(|kind| DumpError::new(&path, kind))));
 }
 
 #[test]
@@ -167,16 +164,9 @@ fn restores() {
         RestoreErrorKind::Source(Arc::new(io::ErrorKind::ConnectionReset.into())),
         RestoreErrorKind::Abandoned,
     ];
-    let error = |kind| RestoreError {
-        path: path.clone(),
-        kind,
-        left_behind: Vec::new(),
-    };
+    let error = |kind| RestoreError::new(&path, kind);
     let mut errors = kinds.map(error).to_vec();
-    let left = |name, errno| LeftBehind {
-        path: path.join(name),
-        errno,
-    };
+    let left = |name, errno| LeftBehind::new(path.join(name), errno);
     errors[0].left_behind = vec![left("a", Some(1)), left("b", None)];
     insta::assert_snapshot!(lines(errors));
 }

@@ -20,10 +20,7 @@ fn a_stores_modes_do_not_depend_on_the_umask() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("root");
         let before = rustix::process::umask(Mode::from_raw_mode(umask));
-        let options = RestoreOptions {
-            canonical: true,
-            ..Default::default()
-        };
+        let options = RestoreOptions::default().canonical(true);
         let result = restore_with(&mut &*archive, &path, options);
         rustix::process::umask(before);
         // A directory that its owner may not enter cannot be restored to, unless by root.

@@ -284,11 +284,10 @@ fn a_file_of_any_size_can_be_passed_over() {
 
 #[test]
 fn limits_of_any_size_are_no_danger() {
-    let limits = Limits {
-        name: usize::MAX,
-        target: usize::MAX,
-        depth: usize::MAX,
-    };
+    let limits = Limits::NIX
+        .with_name(usize::MAX)
+        .with_target(usize::MAX)
+        .with_depth(usize::MAX);
     let name = words(&[M, b"(", b"type", b"directory", b"entry", b"(", b"name"]);
     let target = words(&[M, b"(", b"type", b"symlink", b"target"]);
     let decode = |head: &[u8], length: u64| {

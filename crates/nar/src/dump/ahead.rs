@@ -64,10 +64,7 @@ pub fn dump_ahead(
 fn no_thread(path: &Path, error: &io::Error) -> DumpError {
     let errno = error.raw_os_error().unwrap_or(Errno::AGAIN.raw_os_error());
     let operation = "start a thread to read";
-    DumpError {
-        path: path.to_owned(),
-        kind: DumpErrorKind::System { operation, errno },
-    }
+    DumpError::new(path, DumpErrorKind::System { operation, errno })
 }
 
 type Piece = Result<(Vec<u8>, usize), DumpError>;

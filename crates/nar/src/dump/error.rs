@@ -9,6 +9,7 @@ use crate::Error;
 
 /// Why a tree could not be dumped.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct DumpError {
     /// What it is about, beginning with the path that was asked for.
     pub path: PathBuf,
@@ -18,6 +19,7 @@ pub struct DumpError {
 
 /// What a [`DumpError`] is about.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum DumpErrorKind {
     /// The operating system refused.
     System {
@@ -52,19 +54,19 @@ pub enum DumpErrorKind {
 }
 
 impl DumpError {
+    /// Something happened to `path`.
+    pub fn new(path: impl Into<PathBuf>, kind: DumpErrorKind) -> Self {
+        let path = path.into();
+        Self { path, kind }
+    }
+
     pub(crate) fn system(path: &Path, operation: &'static str, errno: Errno) -> Self {
-        Self {
-            path: path.to_owned(),
-            kind: DumpErrorKind::system(operation, errno),
-        }
+        Self::new(path, DumpErrorKind::system(operation, errno))
     }
 
     /// The archive of `path` could not be passed on.
     pub(crate) fn sink(path: &Path, error: io::Error) -> Self {
-        Self {
-            path: path.to_owned(),
-            kind: DumpErrorKind::Sink(Arc::new(error)),
-        }
+        Self::new(path, DumpErrorKind::Sink(Arc::new(error)))
     }
 }
 

@@ -30,7 +30,7 @@ impl<R> Contents<R> {
     }
 }
 
-/// The first bytes, as many as remain.
+/// Of so many bytes, as many as remain.
 fn within(bytes: usize, remaining: u64) -> usize {
     usize::try_from(remaining).map_or(bytes, |remaining| remaining.min(bytes))
 }

@@ -8,6 +8,7 @@ use crate::{Error, Kind};
 
 /// Why an archive could not be restored.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct RestoreError {
     /// What it is about, beginning with the path or name of the root.
     pub path: PathBuf,
@@ -19,6 +20,7 @@ pub struct RestoreError {
 
 /// What a [`RestoreError`] is about.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum RestoreErrorKind {
     /// The operating system refused.
     System {
@@ -39,6 +41,7 @@ pub enum RestoreErrorKind {
 
 /// Something that an abandoned restore could not remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LeftBehind {
     /// Where it is.
     pub path: PathBuf,
@@ -48,19 +51,24 @@ pub struct LeftBehind {
 }
 
 impl RestoreError {
-    pub(crate) fn system(path: &Path, operation: &'static str, errno: Errno) -> Self {
-        let kind = RestoreErrorKind::system(operation, errno);
+    /// Something happened to `path`, and nothing is left behind.
+    pub fn new(path: impl Into<PathBuf>, kind: RestoreErrorKind) -> Self {
         Self {
-            path: path.to_owned(),
+            path: path.into(),
             kind,
             left_behind: Vec::new(),
         }
     }
+
+    pub(crate) fn system(path: &Path, operation: &'static str, errno: Errno) -> Self {
+        Self::new(path, RestoreErrorKind::system(operation, errno))
+    }
 }
 
 impl LeftBehind {
-    pub(super) fn new(path: PathBuf, errno: Option<Errno>) -> Self {
-        let errno = errno.map(Errno::raw_os_error);
+    /// What is at `path` could not be removed.
+    pub fn new(path: impl Into<PathBuf>, errno: Option<i32>) -> Self {
+        let path = path.into();
         Self { path, errno }
     }
 }

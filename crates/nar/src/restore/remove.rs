@@ -59,7 +59,7 @@ pub(super) fn remove(
         Err(unknown) => {
             return match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => Vec::new(),
-                Err(_) => vec![LeftBehind::new(path.to_owned(), Some(unknown))],
+                Err(_) => vec![LeftBehind::new(path, Some(unknown.raw_os_error()))],
             };
         }
     };
@@ -226,7 +226,7 @@ impl<'a> Removal<'a> {
 
     /// What was at hand stays.
     fn leave(&mut self, errno: Option<Errno>) {
-        let left = LeftBehind::new(self.path.clone(), errno);
+        let left = LeftBehind::new(&self.path, errno.map(Errno::raw_os_error));
         self.left_behind.push(left);
         self.path.pop();
     }
@@ -278,7 +278,7 @@ mod tests {
         fs::create_dir(&path).unwrap();
         assert_eq!(remove(), []);
         assert!(!path.exists());
-        let left = LeftBehind::new(path.clone(), Some(Errno::IO));
+        let left = LeftBehind::new(&path, Some(Errno::IO.raw_os_error()));
         fs::write(&path, "whose?").unwrap();
         assert_eq!(remove(), std::slice::from_ref(&left));
         fs::remove_file(&path).unwrap();
@@ -301,7 +301,7 @@ mod tests {
 
         let mut removal = Removal::new(parent.as_fd(), &path, root, 64);
         removal.run(c"root".to_owned(), FileType::Directory);
-        assert_eq!(removal.left_behind, [LeftBehind::new(path.clone(), None)]);
+        assert_eq!(removal.left_behind, [LeftBehind::new(&path, None)]);
         assert!(path.join("theirs").exists());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode(), 0o040_750);
     }

@@ -136,10 +136,7 @@ impl DirectoryStore {
 
 /// A restore of store path `base_name` into `directory`, with the modes and times of a store.
 pub(super) fn restore_at(directory: &Path, base_name: &str) -> io::Result<Restore> {
-    let options = RestoreOptions {
-        canonical: true,
-        ..RestoreOptions::default()
-    };
+    let options = RestoreOptions::default().canonical(true);
     let parent = File::open(directory)?;
     Restore::new(parent, OsStr::new(base_name), options).map_err(io::Error::other)
 }

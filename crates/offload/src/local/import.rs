@@ -257,11 +257,9 @@ pub(super) fn begin_restore(
         path: path.clone(),
         source,
     })?;
-    let options = RestoreOptions {
-        canonical: true,
-        durability: Durability::Process,
-        ..RestoreOptions::default()
-    };
+    let options = RestoreOptions::default()
+        .canonical(true)
+        .durability(Durability::Process);
     match Restore::new(directory, OsStr::new(store_path.base_name()), options) {
         Ok(restore) => Ok((path, restore)),
         Err(source) => Err(ImportError::Restore { path, source }),

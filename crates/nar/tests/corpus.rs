@@ -39,8 +39,8 @@ fn replay(target: &str, oracle: fn(&[u8])) {
     assert!(replayed >= SEEDS, "only {replayed} in {}", corpus.display());
 }
 
-/// Archives of random trees; for the readers each begun with a byte that says the buffer's size; for
-/// listings only what they list.
+/// Archives of random trees; for the readers each begun with a byte that says the buffer's size, for
+/// restores with one that says how; for listings only what they list.
 fn seed(corpus: &Path, target: &str) {
     fs::create_dir_all(corpus).unwrap();
     let mut runner = TestRunner::deterministic();
@@ -53,6 +53,7 @@ fn seed(corpus: &Path, target: &str) {
         }
         let seed = match target {
             "nar_readers" => [&[number as u8 * 20], &archive[..]].concat(),
+            "nar_restore" => [&[number as u8 * 29], &archive[..]].concat(),
             "nar_listing" => match serde_json::to_vec(&Listing::of(&archive).unwrap()) {
                 Ok(json) => json,
                 // Not all names are text.

@@ -69,12 +69,18 @@ proptest! {
     }
 
     #[test]
-    fn restored_trees_stay_inside(tree in trees(), at in any::<prop::sample::Index>(), with: u8) {
-        let mut archive = tree.encode().unwrap();
-        testing::restore_stays_inside(&archive);
-        let at = at.index(archive.len());
-        archive[at] = with;
-        testing::restore_stays_inside(&archive);
+    fn restored_trees_stay_inside(
+        tree in trees(),
+        choice: u8,
+        at in any::<prop::sample::Index>(),
+        with: u8,
+    ) {
+        let mut data = vec![choice];
+        data.extend(tree.encode().unwrap());
+        testing::restore_stays_inside(&data);
+        let at = at.index(data.len());
+        data[at] = with;
+        testing::restore_stays_inside(&data);
     }
 
     /// Whatever events an encoder is handed, in whatever order: what it took is the beginning of

@@ -28,10 +28,11 @@ const BUFFER: usize = 64 * 1024;
 /// The archive of a file-system tree, to be read in pieces of any size.
 ///
 /// File data goes from the kernel straight into the caller's buffer; besides it, memory is held
-/// only for the names of the directories that are open at one time. Every step goes through the
+/// only for the names of the directories that are open at one time (the crate's
+/// [promises](crate#what-it-promises) say how much). Every step from the root on goes through the
 /// descriptor of the directory before it, and no symbolic link is followed, the last part of
-/// `path` included: a link is archived as a link. The archive depends on nothing but names,
-/// contents, link targets and the owner's executable bit.
+/// `path` included: a link is archived as a link. What leads to that last part is followed. The
+/// archive depends on nothing but names, contents, link targets and the owner's executable bit.
 ///
 /// [`Dump::fill`] hands out a [`DumpError`], and [`Read`] an [`io::Error`] around it.
 ///

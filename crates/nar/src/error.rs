@@ -21,7 +21,9 @@ pub struct Error {
 pub enum Kind {
     /// Another word of the format should stand here.
     Word {
-        /// The word that should, as the format spells it.
+        /// The word that should, as the format spells it. Where one of several should, all of them
+        /// with "`, `" and "` or `" between them, so that the quotes of the message fit: "entry`
+        /// or `)".
         expected: &'static str,
     },
     /// A byte of padding is not zero.

@@ -25,7 +25,8 @@ use crate::{Decoder, Step};
 /// that exists is opened, overwritten or followed, so an archive cannot reach outside of the
 /// place it is given, not even while another process swaps directories for links. File data
 /// goes from the caller's bytes straight to the kernel. One descriptor is held for each
-/// directory that is open.
+/// directory that is open. Only the path that leads to the root's place may go through links, as
+/// any path may.
 ///
 /// On an error, and when it is dropped before [`Restore::finish`], everything it has created is
 /// removed again; [`RestoreError::left_behind`] names what could not be.

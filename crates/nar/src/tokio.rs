@@ -1,16 +1,22 @@
 //! The reader and writer of archives over tokio's traits, and dumps and restores for async code.
 //!
-//! They differ from those over `std::io` in nothing but who waits.
+//! They do all that those over `std::io` do: events, errors and bytes are the same, and only who
+//! waits is not. What a call that is cancelled leaves behind stands with each.
+//! [`Observed`](crate::Observed) has tokio's traits as well.
 
 mod observed;
 #[cfg(target_os = "linux")]
 mod tree;
 
 use std::future::poll_fn;
+use std::io::{self, SeekFrom};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use ::tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
+use ::tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, AsyncWrite,
+    AsyncWriteExt,
+};
 
 #[cfg(target_os = "linux")]
 pub use self::tree::{dump, restore};
@@ -44,6 +50,8 @@ use crate::{Event, Limits, ReadError, WriteError};
 pub struct Reader<R> {
     source: R,
     cursor: Cursor,
+    /// Whether a seek was begun and not waited for: where the source stands is unknown.
+    is_seeking: bool,
 }
 
 impl<R: AsyncBufRead + Unpin> Reader<R> {
@@ -57,6 +65,7 @@ impl<R: AsyncBufRead + Unpin> Reader<R> {
         Self {
             source,
             cursor: Cursor::new(limits),
+            is_seeking: false,
         }
     }
 
@@ -65,6 +74,9 @@ impl<R: AsyncBufRead + Unpin> Reader<R> {
     /// # Errors
     /// As for [`crate::Reader::next`].
     pub async fn next(&mut self) -> Result<Option<Event<'_>>, ReadError> {
+        if self.is_seeking {
+            return Err(ReadError::Source(io::Error::other("a seek was cancelled")));
+        }
         self.source.consume(self.cursor.take_consumed());
         let found = match poll_fn(|context| self.poll_found(context)).await? {
             // Half of all events borrow nothing.
@@ -103,6 +115,42 @@ impl<R: AsyncBufRead + Unpin> Reader<R> {
     }
 }
 
+impl<R: AsyncBufRead + AsyncSeek + Unpin> Reader<R> {
+    /// Passes over what is left of the file whose [`Event::File`] came last: what lies in the
+    /// source's buffer by consuming it, and the rest by seeking. Returns how many bytes that was.
+    ///
+    /// When it is cancelled while it seeks, the place in the archive is lost: every later call
+    /// fails.
+    ///
+    /// # Errors
+    /// As for [`crate::Reader::skip_data`]; what lay in the buffer may have been passed over.
+    pub async fn skip_data(&mut self) -> io::Result<u64> {
+        if self.is_seeking {
+            return Err(io::Error::other("a seek was cancelled"));
+        }
+        self.source.consume(self.cursor.take_consumed());
+        let decoder = &mut self.cursor.decoder;
+        let mut skipped = 0;
+        if decoder.remaining() > 0 {
+            let here = self.source.fill_buf().await?.len();
+            skipped = decoder.skip_data(here as u64);
+            // No more than `here`.
+            self.source.consume(skipped as usize);
+        }
+        // The file may claim more than can be sought over at once. Nothing holds that much.
+        let rest = decoder.remaining().min(i64::MAX as u64);
+        if rest > 0 {
+            self.is_seeking = true;
+            let sought = self.source.seek(SeekFrom::Current(rest.cast_signed()));
+            let sought = sought.await;
+            self.is_seeking = false;
+            sought?;
+            skipped += decoder.skip_data(rest);
+        }
+        Ok(skipped)
+    }
+}
+
 /// Writes an archive, event by event, to a sink.
 ///
 /// As [`crate::Writer`], for tokio. A call that is cancelled while it waits for the sink leaves there
@@ -136,6 +184,30 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             Some(data) => self.send(data).await,
             None => Ok(()),
         }
+    }
+
+    /// Copies the data of the file begun last from `source`, all that remains of it.
+    ///
+    /// When it is cancelled while it waits for the source, nothing is lost: it may be called again.
+    ///
+    /// # Errors
+    /// As for [`crate::Writer::copy_data`].
+    pub async fn copy_data(
+        &mut self,
+        source: &mut (impl AsyncRead + Unpin),
+    ) -> Result<(), WriteError> {
+        self.send(b"").await?;
+        let mut buffer = vec![0; self.outgoing.copied_at_once()];
+        while let room @ 1.. = self.outgoing.copied_at_once() {
+            let read = source.read(&mut buffer[..room]).await;
+            let length = read.map_err(WriteError::Source)?;
+            if length == 0 {
+                return Err(WriteError::Source(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.outgoing.pass_data(length)?;
+            self.send(&buffer[..length]).await?;
+        }
+        Ok(())
     }
 
     async fn send(&mut self, data: &[u8]) -> Result<(), WriteError> {

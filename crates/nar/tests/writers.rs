@@ -206,4 +206,19 @@ fn data_is_copied_from_a_source() {
     writer.copy_data(&mut tail).unwrap();
     writer.write(Event::FileEnd).unwrap();
     assert!(writer.finish().unwrap() == tree.encode().unwrap());
+
+    let (mut head, mut tail) = contents.split_at(70_000);
+    let written = once(async {
+        let mut writer = nar::tokio::Writer::new(Vec::new());
+        let executable = true;
+        writer.write(Event::File { executable, size }).await?;
+        let Err(WriteError::Source(error)) = writer.copy_data(&mut head).await else {
+            panic!("the source is too short")
+        };
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        writer.copy_data(&mut tail).await?;
+        writer.write(Event::FileEnd).await?;
+        writer.finish().await
+    });
+    assert!(written.unwrap().unwrap() == tree.encode().unwrap());
 }

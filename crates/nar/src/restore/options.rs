@@ -59,7 +59,8 @@ impl RestoreOptions {
     }
 
     /// Put `~nix~case~hack~1` and so on behind names that differ in case only from one before
-    /// them in their directory, as Nix does by default on macOS. Off unless asked for.
+    /// them in their directory, as Nix does by default on macOS. The names of the directories that
+    /// are open are held for it. Off unless asked for.
     #[must_use]
     pub fn case_hack(mut self, case_hack: bool) -> Self {
         self.case_hack = case_hack;

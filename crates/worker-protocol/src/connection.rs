@@ -3,13 +3,17 @@
 use std::io;
 
 use crate::buffer::Buffer;
-use crate::wire::{self, Decoder, Encoder, Kind, Stop};
+use crate::wire::{self, Decoder, Encoder, Kind, Marks, Stop, decode_on};
 use crate::{Error, Place};
 
 /// The bytes that came and were not yet understood, those that are to be sent, and how it ended.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Connection {
     incoming: Buffer,
+    /// How far the message at the start of `incoming` was read that is not complete.
+    marks: Marks,
+    /// The most bytes that one message may have.
+    max_message: usize,
     outgoing: Vec<u8>,
     /// How many bytes of `outgoing` have left.
     sent: usize,
@@ -20,6 +24,22 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    pub(crate) fn new(max_message: usize) -> Connection {
+        Connection {
+            incoming: Buffer::default(),
+            marks: Marks::default(),
+            max_message,
+            outgoing: Vec::new(),
+            sent: 0,
+            end_of_input: None,
+            ended: None,
+        }
+    }
+
+    pub(crate) fn max_message(&self) -> usize {
+        self.max_message
+    }
+
     pub(crate) fn outgoing(&self) -> &[u8] {
         &self.outgoing[self.sent..]
     }
@@ -91,6 +111,7 @@ impl Connection {
 
     pub(crate) fn consume(&mut self, count: usize) {
         self.incoming.consume(count);
+        self.marks = Marks::default();
     }
 
     /// Reads one value from the start of what came; the inner error is how many bytes are missing.
@@ -100,12 +121,12 @@ impl Connection {
     pub(crate) fn read<T>(
         &mut self,
         place: Place,
-        decode: impl FnOnce(&mut Decoder<'_>) -> Result<T, Stop>,
+        decode: impl Fn(&mut Decoder<'_>) -> Result<T, Stop>,
     ) -> Result<Result<T, usize>, Error> {
-        let mut decoder = Decoder::at(self.incoming.bytes(), self.incoming.offset());
-        match decode(&mut decoder) {
-            Ok(value) => {
-                let consumed = decoder.consumed();
+        let (incoming, marks) = (&self.incoming, &mut self.marks);
+        let (bytes, offset) = (incoming.bytes(), incoming.offset());
+        match decode_on(bytes, offset, marks, self.max_message, decode) {
+            Ok((value, consumed)) => {
                 self.incoming.consume(consumed);
                 Ok(Ok(value))
             }
@@ -225,7 +246,7 @@ mod tests {
 
     #[test]
     fn what_has_left_is_not_kept_though_something_is_always_left_to_send() {
-        let mut connection = Connection::default();
+        let mut connection = Connection::new(1 << 20);
         let mut next = 0_u8;
         for round in 0..10_000_usize {
             connection.queue().extend([round as u8; 100]);

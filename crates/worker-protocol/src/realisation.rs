@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 use store_path::{Hash, HashFormat, StorePath};
 
 use crate::value::{Context, Value};
-use crate::wire::{Decoder, Encoder, Stop, limit};
+use crate::wire::{Decoder, Encoder, Stop, WORD, limit};
 
 /// One output of a derivation, named by the derivation's hash modulo.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +45,11 @@ impl Value for DrvOutput {
         let bytes = decoder.bytes(limit::NAME)?;
         let output = std::str::from_utf8(bytes).ok().and_then(DrvOutput::parse);
         output.ok_or_else(|| decoder.not_a(offset, "an output of a derivation", bytes))
+    }
+
+    fn smallest(_: &Context) -> usize {
+        // The shortest hash is an MD5 in base 64: `md5:`, 22 digits, the mark, a name of one byte.
+        WORD + 28_usize.next_multiple_of(WORD)
     }
 }
 
@@ -117,6 +122,11 @@ impl Value for Realisation {
         let offset = decoder.offset();
         let bytes = decoder.bytes(limit::JSON)?;
         Realisation::from_json(bytes).ok_or_else(|| decoder.not_a(offset, "a realisation", bytes))
+    }
+
+    fn smallest(_: &Context) -> usize {
+        // `{"id":"","outPath":""}` with the shortest output, and a path whose name has one byte.
+        WORD + (22 + 28 + 34_usize).next_multiple_of(WORD)
     }
 }
 

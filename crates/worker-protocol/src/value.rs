@@ -141,7 +141,7 @@ impl Value for Option<StorePath> {
     }
 
     fn decode(decoder: &mut Decoder<'_>, context: &Context) -> Result<Self, Stop> {
-        if decoder.clone().length(limit::PATH)? == 0 {
+        if decoder.peek()? == 0 {
             decoder.word()?;
             return Ok(None);
         }

@@ -12,7 +12,8 @@
 //! [`Encoder`] appends to a `Vec<u8>`. [`Decoder`] walks over a `&[u8]` that may end too early: then it
 //! says how many bytes are missing *at least* ([`Stop::Incomplete`]), and the caller starts again once it
 //! has them. The bound counts every announced list item with its smallest size, so that starting again
-//! stays cheap: a list of store paths is tried three or four times, however it was cut.
+//! stays cheap: a list of store paths is tried three or four times, however it was cut. Sessions go on behind the
+//! items that they have seen.
 //!
 //! Nix's build hook talks to its daemon in the same shapes:
 //!
@@ -44,11 +45,13 @@ mod decoder;
 mod encoder;
 mod error;
 pub mod limit;
+mod marks;
 mod text;
 
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use error::{Error, Kind, Stop};
+pub(crate) use marks::{Marks, decode_on};
 pub use text::Text;
 
 /// Size of a word, and the unit to which bytes are padded.

@@ -76,6 +76,10 @@ fn wire() {
             offset: 12,
             kind: Kind::OutOfPlace,
         }),
+        Stop::Malformed(wire::Error {
+            offset: 40,
+            kind: Kind::TooLarge { maximum: 1 << 29 },
+        }),
     ];
     insta::assert_snapshot!(lines(stops));
     let unknown = Request::decode(99, &mut Decoder::new(&[]), &context);

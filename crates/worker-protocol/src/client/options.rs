@@ -3,6 +3,7 @@ use store_path::StoreDir;
 #[cfg(doc)]
 use crate::Error;
 use crate::Version;
+use crate::wire::limit;
 
 /// How a client introduces itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,9 @@ pub struct Options {
     /// daemon that is not older does as expected; an older one makes all requests fail with
     /// [`Error::AssumedTooMuch`].
     pub assume: Option<Version>,
+    /// The most bytes that one message of the daemon may have: a larger one ends the connection as
+    /// [`Kind::TooLarge`](crate::wire::Kind::TooLarge). Archives and other data do not count.
+    pub max_message: usize,
 }
 
 impl Options {
@@ -28,6 +32,7 @@ impl Options {
             store_dir,
             version: Version::nix(37),
             assume: None,
+            max_message: limit::MESSAGE,
         }
     }
 
@@ -37,6 +42,7 @@ impl Options {
             store_dir,
             version: Version::GUIX_NEWEST,
             assume: None,
+            max_message: limit::MESSAGE,
         }
     }
 }

@@ -60,7 +60,7 @@ impl Session {
             None => options.version,
         };
         let assumed = options.assume.is_some();
-        let mut connection = Connection::default();
+        let mut connection = Connection::new(options.max_message);
         handshake::encode_client(&mut connection.encoder(), version, assumed);
         Session {
             context: Context {
@@ -191,7 +191,7 @@ impl Session {
     pub(super) fn read<T>(
         &mut self,
         place: Place,
-        decode: impl FnOnce(&mut Decoder<'_>, &Context) -> Result<T, Stop>,
+        decode: impl Fn(&mut Decoder<'_>, &Context) -> Result<T, Stop>,
     ) -> Result<Result<T, usize>, Error> {
         let value = self
             .connection

@@ -94,8 +94,10 @@ impl Command for QueryPathInfos {
 
     fn decode_reply(decoder: &mut Decoder<'_>, context: &Context) -> Result<Self::Reply, Stop> {
         let context = values(context);
-        let mut infos = Vec::new();
-        while let Some(path) = Option::<StorePath>::decode(decoder, &context)? {
+        decoder.items_until_none(limit::ITEMS, |decoder| {
+            let Some(path) = Option::<StorePath>::decode(decoder, &context)? else {
+                return Ok(None);
+            };
             let deriver = Value::decode(decoder, &context)?;
             let references = Value::decode(decoder, &context)?;
             decoder.word()?;
@@ -121,9 +123,8 @@ impl Command for QueryPathInfos {
                 signatures: Value::decode(decoder, &context)?,
                 content_address,
             };
-            infos.push(ValidPathInfo { path, info });
-        }
-        Ok(infos)
+            Ok(Some(ValidPathInfo { path, info }))
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use super::command::{Command, UploadCommand};
 use super::version::ServeVersion;
 use crate::connection::{Connection, byte_methods};
 use crate::outstanding::{HANDSHAKE, Outstanding, Ticket};
-use crate::wire::{Decoder, Stop};
+use crate::wire::{Decoder, Stop, limit};
 use crate::{Error, Incompatible, Misuse, Place};
 
 const CLIENT_MAGIC: u64 = 0x390c_9deb;
@@ -72,7 +72,7 @@ impl Session {
     pub fn new(store_dir: StoreDir, assume: Option<ServeVersion>) -> Session {
         let announced = assume.unwrap_or(ServeVersion::NEWEST);
         let announced = announced.clamp(LEAST_ANNOUNCED, ServeVersion::NEWEST);
-        let mut connection = Connection::default();
+        let mut connection = Connection::new(limit::MESSAGE);
         connection
             .encoder()
             .word(CLIENT_MAGIC)
@@ -330,7 +330,7 @@ impl Session {
     fn read<T>(
         &mut self,
         place: Place,
-        decode: impl FnOnce(&mut Decoder<'_>, &Context) -> Result<T, Stop>,
+        decode: impl Fn(&mut Decoder<'_>, &Context) -> Result<T, Stop>,
     ) -> Result<Progress<T>, Error> {
         let context = &self.context;
         let value = self

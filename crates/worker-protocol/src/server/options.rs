@@ -1,7 +1,7 @@
 use store_path::StoreDir;
 
 use crate::Version;
-use crate::wire::Text;
+use crate::wire::{Text, limit};
 
 /// How a server introduces itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,9 @@ pub struct Options {
     pub daemon_version: Text,
     /// Whether the client is trusted, if that is to be told (from 1.35 on).
     pub trusted: Option<bool>,
+    /// The most bytes that one message of the client may have: a larger one is answered with an error, and ends the
+    /// connection as [`Kind::TooLarge`](crate::wire::Kind::TooLarge). Archives and other data do not count.
+    pub max_message: usize,
 }
 
 impl Options {
@@ -25,6 +28,7 @@ impl Options {
             version: Version::NIX_NEWEST,
             daemon_version,
             trusted: None,
+            max_message: limit::MESSAGE,
         }
     }
 

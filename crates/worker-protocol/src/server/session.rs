@@ -56,7 +56,7 @@ impl Session {
             },
             client_features: Vec::new(),
             stage: Stage::Magic,
-            connection: Connection::default(),
+            connection: Connection::new(options.max_message),
             current: None,
             requests: 0,
             upload: None,
@@ -261,7 +261,7 @@ impl Session {
     /// Reads one value from the start of the buffer; the inner error is how many bytes are missing.
     pub(super) fn read<T>(
         &mut self,
-        decode: impl FnOnce(&mut Decoder<'_>, &Context) -> Result<T, Stop>,
+        decode: impl Fn(&mut Decoder<'_>, &Context) -> Result<T, Stop>,
     ) -> Result<Result<T, usize>, Error> {
         let place = self.place();
         self.connection

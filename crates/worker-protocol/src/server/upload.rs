@@ -1,7 +1,7 @@
 use super::session::{Progress, Session};
 use crate::log::Message;
 use crate::operation::Upload;
-use crate::wire::{Decoder, Stop, WORD, limit};
+use crate::wire::{Decoder, Marks, Stop, WORD, decode_on, limit};
 use crate::{Context, Error, Misuse, Request, ValidPathInfo, Value, Version};
 
 /// How much is asked for at a time where data must be asked for.
@@ -29,6 +29,8 @@ pub(super) struct UploadState {
     multiple: bool,
     /// The beginning of a path's info, which frames may cut anywhere.
     header: Vec<u8>,
+    /// How far the header was read.
+    marks: Marks,
 }
 
 impl UploadState {
@@ -52,6 +54,7 @@ impl UploadState {
             paths: None,
             multiple: matches!(request, Request::AddMultipleToStore(_)),
             header: Vec::new(),
+            marks: Marks::default(),
         })
     }
 }
@@ -226,8 +229,10 @@ impl Session {
                 .as_mut()
                 .expect("a header stands within an upload");
             let base = self.connection.offset() - state.header.len() as u64;
-            let missing = match decode(&mut Decoder::at(&state.header, base)) {
-                Ok(value) => {
+            let maximum = self.connection.max_message();
+            let marks = &mut state.marks;
+            let missing = match decode_on(&state.header, base, marks, maximum, &decode) {
+                Ok((value, _)) => {
                     state.header.clear();
                     return Ok(Progress::Ready(value));
                 }

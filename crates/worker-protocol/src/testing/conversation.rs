@@ -63,9 +63,9 @@ pub fn conversation(data: &[u8]) {
     };
     let version = Version::nix(23 + version % 16);
     let options = client::Options {
-        store_dir: StoreDir::NIX,
         version,
         assume: Some(version),
+        ..client::Options::nix(StoreDir::NIX)
     };
     let mut client = client::Session::new(options);
     let mut server_options = server::Options::nix(StoreDir::NIX, "1");

@@ -124,9 +124,9 @@ pub fn client_session(data: &[u8]) {
     };
     let version = version_from(*version);
     let options = client::Options {
-        store_dir: StoreDir::NIX,
         version,
         assume: (pieces & 1 == 1).then_some(version),
+        ..client::Options::nix(StoreDir::NIX)
     };
     let mut session = client::Session::new(options);
     let mut pieces = bytes.chunks(1 + usize::from(pieces >> 1));

@@ -1,4 +1,4 @@
-use super::{Error, Kind, Stop, Text, WORD};
+use super::{Error, Kind, Marks, Stop, Text, WORD};
 
 /// How much of a text that does not parse is kept in its error.
 const QUOTED: usize = 256;
@@ -12,6 +12,8 @@ pub struct Decoder<'a> {
     bytes: &'a [u8],
     position: usize,
     base: u64,
+    /// Of the tries before, if the value is tried again where it was cut.
+    marks: Option<Marks>,
 }
 
 impl<'a> Decoder<'a> {
@@ -27,7 +29,22 @@ impl<'a> Decoder<'a> {
             bytes,
             position: 0,
             base,
+            marks: None,
         }
+    }
+
+    /// As [`Decoder::at`], for a value that may be tried again.
+    pub(super) fn with_marks(bytes: &'a [u8], base: u64, marks: Marks) -> Decoder<'a> {
+        let marks = Some(marks);
+        Decoder {
+            marks,
+            ..Decoder::at(bytes, base)
+        }
+    }
+
+    /// What another try of the same value needs.
+    pub(super) fn take_marks(&mut self) -> Marks {
+        self.marks.take().unwrap_or_default()
     }
 
     /// How many bytes have been read by this decoder.
@@ -87,6 +104,14 @@ impl<'a> Decoder<'a> {
         Ok(u64::from_le_bytes(
             bytes.try_into().expect("a word has eight bytes"),
         ))
+    }
+
+    /// The next word, which stays the next.
+    ///
+    /// # Errors
+    /// [`Stop::Incomplete`].
+    pub(crate) fn peek(&self) -> Result<u64, Stop> {
+        Decoder::at(&self.bytes[self.position..], 0).word()
     }
 
     /// A word that must be 0 or 1.
@@ -155,10 +180,14 @@ impl<'a> Decoder<'a> {
         smallest: usize,
         mut item: impl FnMut(&mut Decoder<'a>) -> Result<T, Stop>,
     ) -> Result<Vec<T>, Stop> {
+        let start = self.position;
         let count = self.length(maximum)?;
         self.ensure(count.saturating_mul(smallest.max(1)))?;
-        let mut items = Vec::with_capacity(count);
-        for behind in (0..count).rev() {
+        let (list, done) = self.meet(start);
+        // No more is reserved than came: items may be larger here than there.
+        let room = self.remaining() / size_of::<T>().max(1);
+        let mut items = Vec::with_capacity(room.min(count - done));
+        for behind in (0..count - done).rev() {
             match item(self) {
                 Ok(value) => items.push(value),
                 Err(Stop::Incomplete { at_least }) => {
@@ -167,8 +196,49 @@ impl<'a> Decoder<'a> {
                 }
                 Err(malformed) => return Err(malformed),
             }
+            self.note(list);
         }
         Ok(items)
+    }
+
+    /// Items without a count, at most `maximum` of them, up to the first that is nothing.
+    ///
+    /// # Errors
+    /// [`Kind::TooLong`]; whatever `item` fails with.
+    pub(crate) fn items_until_none<T>(
+        &mut self,
+        maximum: usize,
+        mut item: impl FnMut(&mut Decoder<'a>) -> Result<Option<T>, Stop>,
+    ) -> Result<Vec<T>, Stop> {
+        let start = self.position;
+        let (list, done) = self.meet(start);
+        let mut items = Vec::new();
+        while let Some(value) = item(self)? {
+            items.push(value);
+            self.note(list);
+            if done + items.len() > maximum {
+                let (length, maximum) = ((done + items.len()) as u64, maximum as u64);
+                return Err(self.error_at(self.offset(), Kind::TooLong { length, maximum }));
+            }
+        }
+        Ok(items)
+    }
+
+    /// Goes to the first item of a list, which begins at `start`, that was not yet seen complete. Returns the
+    /// list's place among the marks, and how many items were skipped.
+    fn meet(&mut self, start: usize) -> (usize, usize) {
+        let Some(marks) = &mut self.marks else {
+            return (0, 0);
+        };
+        let (list, done, position) = marks.meet(start, self.position);
+        self.position = position;
+        (list, done)
+    }
+
+    fn note(&mut self, list: usize) {
+        if let Some(marks) = &mut self.marks {
+            marks.note(list, self.position);
+        }
     }
 
     /// An optional value.

@@ -66,6 +66,12 @@ pub enum Kind {
         /// The most that is accepted there.
         maximum: u64,
     },
+    /// A message that would need more bytes than one may have.
+    #[error("decode a message of more than {maximum} bytes")]
+    TooLarge {
+        /// The most that one may have: see `max_message` of a session's options.
+        maximum: u64,
+    },
     /// A boolean or optional's tag that is neither 0 nor 1.
     #[error("decode a boolean from {0}")]
     Boolean(u64),

@@ -3,6 +3,11 @@
 //! They bound what one message can make a program hold, and are far above what daemons send. Nothing is
 //! allocated for a length that was only announced: memory follows the bytes that really came.
 
+/// A whole message: a request without its data, a reply, a log message. It is held until it is complete, so this
+/// bounds what a peer makes a session hold, and the values made of it. All paths of a store with four million take
+/// 400 MB; archives and other data pass through, and do not count. Sessions' options set it lower.
+pub const MESSAGE: usize = 512 << 20;
+
 /// Names: of operations' options, outputs, systems, activities' fields of that kind. Nix allows 211 bytes
 /// for a store path's name; options such as `extra-platforms` hold lists.
 pub const NAME: usize = 64 << 10;

@@ -87,9 +87,9 @@ fn pair(
     let (ours, theirs) = duplex(room);
     let (reader, writer) = split(ours);
     let options = client::Options {
-        store_dir: StoreDir::NIX,
         version: client_version,
         assume: assume.then_some(client_version),
+        ..client::Options::nix(StoreDir::NIX)
     };
     let client = Client::new(reader, writer, options);
     let (reader, writer) = split(theirs);

@@ -5,7 +5,7 @@ use worker_protocol::client::{Event, Options, Progress};
 use worker_protocol::operation::{
     AddMultipleToStore, AddToStoreNar, IsValidPath, NarFromPath, Operation,
 };
-use worker_protocol::wire::Encoder;
+use worker_protocol::wire::{Encoder, Kind};
 use worker_protocol::{Error, Log, Misuse, Place, RemoteError, Request, Version};
 
 use crate::script::{LAST, Script};
@@ -382,7 +382,9 @@ async fn an_upload_behind_other_requests_ends_when_the_daemon_does() {
     let ask = IsValidPath { path: path("x") };
     let first = client.queue(&ask).await.expect("queued");
     let second = client.queue(&ask).await.expect("queued");
-    let mut upload = client.upload(&add(1 << 30)).await.expect("begun");
+    let mut operation = add(0);
+    operation.path.info.nar_size = 1 << 30;
+    let mut upload = client.upload(&operation).await.expect("begun");
     let log = &mut |_| {};
     upload.write(b"a beginning", log).await.expect("taken");
     daemon.greet(0x120).await;
@@ -415,9 +417,9 @@ async fn an_upload_behind_other_requests_ends_when_the_daemon_does() {
 #[test]
 fn data_without_an_upload_is_refused() {
     let none = || Error::from(Misuse::NoUpload);
-    let options = worker_protocol::client::Options {
+    let options = Options {
         assume: Some(Version::nix(37)),
-        ..worker_protocol::client::Options::nix(store_path::StoreDir::NIX)
+        ..Options::nix(store_path::StoreDir::NIX)
     };
     let mut session = worker_protocol::client::Session::new(options);
     assert_eq!(session.upload(b"x"), Err(none()));
@@ -429,12 +431,69 @@ fn data_without_an_upload_is_refused() {
     assert_eq!(session.finish_upload(), Err(none()));
 }
 
+/// Neither the messages' number nor their parts' sizes let a peer make more of one message than is allowed.
+#[test]
+fn a_message_larger_than_allowed_ends_the_session() {
+    let mut session = worker_protocol::client::Session::new(Options {
+        assume: Some(Version::nix(32)),
+        max_message: 1 << 20,
+        ..Options::nix(store_path::StoreDir::NIX)
+    });
+    let ask = worker_protocol::operation::QueryFailedPaths {};
+    assert!(session.queue(&ask).is_err(), "only Guix has it");
+    let ask = worker_protocol::operation::QueryDerivationOutputNames { path: path("x") };
+    let ticket = session.queue(&ask).expect("queued");
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes);
+    encoder.word(0x6478_696f).word(0x120).word(LAST);
+    encoder.word(LAST).word(1000);
+    let greeting = bytes.len() - 8;
+    session.receive(&bytes);
+    let mut item = Vec::new();
+    Encoder::new(&mut item).text(vec![b'x'; 30_000]);
+    let mut taken = 0;
+    let error = loop {
+        match session.poll_reply(ticket) {
+            Ok(_) => session.receive(&item),
+            Err(error) => break error,
+        }
+        taken += item.len();
+        assert!(taken < 2 << 20, "{taken} bytes of one message are held");
+    };
+    let place = Place {
+        number: 1,
+        operation: "QueryDerivationOutputNames",
+    };
+    let error_at = worker_protocol::wire::Error {
+        offset: greeting as u64,
+        kind: Kind::TooLarge { maximum: 1 << 20 },
+    };
+    let error_there = Error::Malformed {
+        place,
+        error: error_at,
+    };
+    assert_eq!(error, error_there);
+
+    let mut options = worker_protocol::server::Options::nix(store_path::StoreDir::NIX, "1");
+    options.max_message = 1 << 10;
+    let mut session = worker_protocol::server::Session::new(options);
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes);
+    encoder.word(0x6e69_7863).word(0x120).word(0).word(0);
+    encoder.word(31).word(1 << 20);
+    session.receive(&bytes);
+    let error = session.poll_request().expect_err("it is too large");
+    let Error::Malformed { error, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(error.kind, Kind::TooLarge { maximum: 1 << 10 });
+}
+
 #[test]
 fn no_more_than_what_came_is_held_for_a_length_that_was_only_announced() {
-    let options = worker_protocol::client::Options {
-        store_dir: store_path::StoreDir::NIX,
-        version: Version::nix(37),
+    let options = Options {
         assume: Some(Version::nix(37)),
+        ..Options::nix(store_path::StoreDir::NIX)
     };
     let mut session = worker_protocol::client::Session::new(options);
     let ticket = session

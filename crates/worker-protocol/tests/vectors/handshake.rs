@@ -32,7 +32,7 @@ fn greetings_at_every_version() {
             let options = client::Options {
                 version,
                 assume,
-                store_dir: store_dir.clone(),
+                ..client::Options::nix(store_dir.clone())
             };
             let mut client = client::Session::new(options);
             let first = client.outgoing().to_vec();

@@ -15,7 +15,7 @@ fn asking(version: Version) -> (client::Session, client::Ticket<IsValidPath>) {
     let options = client::Options {
         version,
         assume: Some(version),
-        store_dir: context(version).store_dir,
+        ..client::Options::nix(context(version).store_dir)
     };
     let mut client = client::Session::new(options);
     let (greeting, _) = crate::handshake::greeting(version);

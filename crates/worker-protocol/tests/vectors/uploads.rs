@@ -137,7 +137,7 @@ fn greeted_client(version: Version) -> client::Session {
     let options = client::Options {
         version,
         assume: Some(version),
-        store_dir: context(version).store_dir,
+        ..client::Options::nix(context(version).store_dir)
     };
     let mut client = client::Session::new(options);
     let (greeting, _) = crate::handshake::greeting(version);

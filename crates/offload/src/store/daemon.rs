@@ -6,12 +6,13 @@ use std::time::Duration;
 use store_path::StoreDir;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use worker_protocol::client::{Client, Options};
+use worker_protocol::client::{Client, NarUpload, Options};
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
 pub(super) type Daemon = Client<OwnedReadHalf, OwnedWriteHalf>;
+pub(super) type DaemonUpload<'a, O> = NarUpload<'a, OwnedReadHalf, OwnedWriteHalf, O>;
 
 /// A connection to the daemon, made when it is first needed: most builds never do.
 pub(super) struct LocalDaemon {

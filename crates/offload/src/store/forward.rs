@@ -2,11 +2,12 @@
 
 use nar::{Decoder, Step};
 use tokio::io::{AsyncRead, AsyncWrite};
+use worker_protocol::client::{Event, Ticket};
 use worker_protocol::operation::{self, Upload, UploadOperation};
 use worker_protocol::server::Server;
-use worker_protocol::{Error, Log, Operation, Place, RemoteError, Request};
+use worker_protocol::{Error, Operation, Place, RemoteError, Request};
 
-use super::daemon::LocalDaemon;
+use super::daemon::{Daemon, DaemonUpload, LocalDaemon};
 
 /// Answers `request` with what the daemon answers. Errors of the daemon are the request's; the
 /// connection to the client goes on.
@@ -47,9 +48,6 @@ where
     }
 }
 
-/// What a daemon says while it works, on its way to the client.
-type Messages = tokio::sync::mpsc::UnboundedReceiver<Log>;
-
 async fn plain<R, W, O>(
     server: &mut Server<R, W>,
     daemon: &mut LocalDaemon,
@@ -64,41 +62,45 @@ where
         Ok(client) => client,
         Err(reason) => return server.fail(RemoteError::new(reason)).await,
     };
-    let (sender, messages) = tokio::sync::mpsc::unbounded_channel();
-    let mut hear = |message| {
-        let _ = sender.send(message);
+    let queued = tokio::select! {
+        queued = client.queue(operation) => queued,
+        () = server.hung_up() => return Err(client_is_gone()),
     };
-    let reply = relay(server, messages, client.call(operation, &mut hear)).await?;
+    let reply = match queued {
+        Ok(ticket) => relay(server, client, ticket).await?,
+        Err(error) => Err(error),
+    };
     finish::<_, _, O>(server, daemon, reply).await
 }
 
-/// Waits for `reply` while the client is told what the daemon says. Ends when the client hangs up:
-/// so does the daemon's work, with its connection.
-async fn relay<R, W, T>(
+/// Waits for a reply while the client is told what the daemon says, as fast as the client takes it. Ends when the
+/// client hangs up: so does the daemon's work, with its connection.
+async fn relay<R, W, O>(
     server: &mut Server<R, W>,
-    mut messages: Messages,
-    reply: impl Future<Output = Result<T, Error>>,
-) -> Result<Result<T, Error>, Error>
+    client: &mut Daemon,
+    ticket: Ticket<O>,
+) -> Result<Result<O::Reply, Error>, Error>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
+    O: Operation,
 {
-    tokio::pin!(reply);
-    let reply = loop {
-        tokio::select! {
+    loop {
+        let event = tokio::select! {
             biased;
-            Some(message) = messages.recv() => {
+            event = client.next(ticket) => event,
+            () = server.hung_up() => return Err(client_is_gone()),
+        };
+        match event {
+            Ok(Event::Log(message)) => {
                 server.log(message).await?;
                 server.flush().await?;
             }
-            reply = &mut reply => break reply,
-            () = server.hung_up() => return Err(client_is_gone()),
+            Ok(Event::Data(_)) => {}
+            Ok(Event::Ready(reply)) => return Ok(Ok(reply)),
+            Err(error) => return Ok(Err(error)),
         }
-    };
-    while let Ok(message) = messages.try_recv() {
-        server.log(message).await?;
     }
-    Ok(reply)
 }
 
 /// The error of a request whose reply nobody waits for any more.
@@ -151,8 +153,6 @@ where
     let version = server.version().expect("a request came");
     let inline = O::upload(version) == Upload::Inline;
     let mut decoder = inline.then(Decoder::new);
-    let mut said = Vec::new();
-    let mut hear = |message| said.push(message);
     let reply = async {
         let mut upload = client.upload(operation).await?;
         loop {
@@ -161,8 +161,7 @@ where
                 Some(decoder) => archive_length(decoder, chunk)?,
                 None => (chunk.len(), chunk.is_empty()),
             };
-            upload.write(&chunk[..length], &mut hear).await?;
-            server.consume_upload(length);
+            pass_on(server, &mut upload, length).await?;
             if ended {
                 break;
             }
@@ -170,14 +169,55 @@ where
         if inline {
             server.end_inline_upload();
         }
-        let ticket = upload.finish(&mut hear).await?;
-        client.reply(ticket, &mut hear).await
+        let ticket = end(server, upload).await?;
+        relay(server, client, ticket).await?
     };
     let reply = reply.await;
-    for message in said {
-        server.log(message).await?;
-    }
     finish::<_, _, O>(server, daemon, reply).await
+}
+
+/// Sends `count` bytes of the data that came on to the daemon, and what the daemon says meanwhile to the client.
+async fn pass_on<R, W, O>(
+    server: &mut Server<R, W>,
+    upload: &mut DaemonUpload<'_, O>,
+    mut count: usize,
+) -> Result<(), Error>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+    O: Operation,
+{
+    while count > 0 {
+        let chunk = server.upload_chunk().await?;
+        match upload.send(&chunk[..count]).await? {
+            Event::Log(message) => server.log(message).await?,
+            Event::Data(_) => {}
+            Event::Ready(sent) => {
+                server.consume_upload(sent);
+                count -= sent;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Ends the data.
+async fn end<R, W, O>(
+    server: &mut Server<R, W>,
+    mut upload: DaemonUpload<'_, O>,
+) -> Result<Ticket<O>, Error>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+    O: Operation,
+{
+    loop {
+        match upload.hear().await? {
+            Event::Log(message) => server.log(message).await?,
+            Event::Data(_) => {}
+            Event::Ready(()) => return upload.end(),
+        }
+    }
 }
 
 /// How many bytes of `chunk` belong to the archive, and whether it ends there.
@@ -210,8 +250,6 @@ where
         Ok(client) => client,
         Err(reason) => return server.fail(RemoteError::new(reason)).await,
     };
-    let mut said = Vec::new();
-    let mut hear = |message| said.push(message);
     let reply = async {
         while let Some(path) = server.next_path().await? {
             let add = operation::AddToStoreNar {
@@ -221,22 +259,17 @@ where
             };
             let mut upload = client.upload(&add).await?;
             loop {
-                let chunk = server.upload_chunk().await?;
-                if chunk.is_empty() {
+                let length = server.upload_chunk().await?.len();
+                if length == 0 {
                     break;
                 }
-                let length = chunk.len();
-                upload.write(chunk, &mut hear).await?;
-                server.consume_upload(length);
+                pass_on(server, &mut upload, length).await?;
             }
-            let ticket = upload.finish(&mut hear).await?;
-            client.reply(ticket, &mut hear).await?;
+            let ticket = end(server, upload).await?;
+            relay(server, client, ticket).await??;
         }
         Ok(())
     };
     let reply = reply.await;
-    for message in said {
-        server.log(message).await?;
-    }
     finish::<_, _, operation::AddMultipleToStore>(server, daemon, reply).await
 }

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use store_path::StorePath;
 
+use crate::Version;
 use crate::value::{Context, Value, store_path as parse_path};
 use crate::wire::{Decoder, Encoder, Stop, Text, limit};
 
@@ -14,8 +15,8 @@ use crate::wire::{Decoder, Encoder, Stop, Text, limit};
 pub enum DerivedPath {
     /// The path itself, by substitution if need be.
     ///
-    /// Before 1.30 and in Guix a `.drv` path means all of its outputs: there `Opaque` of a derivation is
-    /// read back as [`DerivedPath::Built`] with [`Outputs::All`].
+    /// Before 1.30 and in Guix a `.drv` path means all of its outputs, so there `Opaque` of a derivation cannot be
+    /// said, and is refused.
     Opaque(StorePath),
     /// Outputs of a derivation.
     Built {
@@ -74,24 +75,26 @@ fn is_name(name: &[u8]) -> bool {
     std::str::from_utf8(name).is_ok_and(|name| store_path::check_name(name).is_ok())
 }
 
-/// What of `targets` has no text, as the end of "send NAME ..", or nothing.
-pub(crate) fn inexpressible(targets: &[DerivedPath]) -> Option<&'static str> {
-    let names = targets.iter().filter_map(|target| match target {
-        DerivedPath::Built {
-            outputs: Outputs::Names(names),
-            ..
-        } => Some(names),
-        _ => None,
-    });
-    for names in names {
-        if names.is_empty() {
-            return Some(" for no output of a derivation");
+/// What of `targets` has no text at this version, as the end of "send NAME ..", or nothing.
+pub(crate) fn inexpressible<'a>(
+    targets: impl IntoIterator<Item = &'a DerivedPath>,
+    version: Version,
+) -> Option<&'static str> {
+    let legacy = !version.has_derived_paths();
+    targets.into_iter().find_map(|target| match target {
+        DerivedPath::Opaque(path) if legacy && path.is_derivation() => {
+            Some(" for a derivation itself")
         }
-        if !names.iter().all(|name| is_name(name)) {
-            return Some(" for an output whose name is none");
-        }
-    }
-    None
+        DerivedPath::Opaque(_) => None,
+        DerivedPath::Built { outputs, .. } => match outputs {
+            Outputs::All => None,
+            Outputs::Names(names) if names.is_empty() => Some(" for no output of a derivation"),
+            Outputs::Names(names) => {
+                let named = names.iter().all(|name| is_name(name));
+                (!named).then_some(" for an output whose name is none")
+            }
+        },
+    })
 }
 
 /// One text: `PATH`, `PATH!*`, `PATH!out,dev`. Before 1.30: `PATH` also for all outputs.

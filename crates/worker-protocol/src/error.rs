@@ -69,9 +69,11 @@ pub enum Error {
         /// What the daemon has.
         daemon: Version,
     },
-    /// The operation (or a value in it) does not exist at the agreed version. Nothing was sent.
-    #[error("send {operation}{because} with protocol version {version}")]
+    /// The operation (or a value in it, or in its reply) does not exist at the agreed version. Nothing was sent.
+    #[error("{action} {operation}{because} with protocol version {version}")]
     Unsupported {
+        /// What was to be done: "send" it, or "answer" it.
+        action: &'static str,
         /// The operation, as Nix names it.
         operation: &'static str,
         /// What of it is missing, with a space in front, or nothing.
@@ -137,6 +139,14 @@ pub enum Misuse {
     /// daemon answered with an error.
     #[error("send data where no upload is under way")]
     NoUpload,
+    /// A command of the serve protocol holds what has no bytes there. Nothing was sent.
+    #[error("send {command}{because}")]
+    Inexpressible {
+        /// The command, as Nix names it.
+        command: &'static str,
+        /// What it holds, with a space in front.
+        because: &'static str,
+    },
     /// A request whose data goes with it has to be begun as an upload.
     #[error("send {0} without its data")]
     WithoutData(Place),

@@ -57,6 +57,11 @@ pub trait Operation: Sized {
         None
     }
 
+    /// What a reply holds, or lacks, so that the version cannot say it, as the end of "answer NAME ..", or nothing.
+    fn inexpressible_reply(_reply: &Self::Reply, _version: Version) -> Option<&'static str> {
+        None
+    }
+
     /// Appends the request's fields.
     fn encode(&self, encoder: &mut Encoder<'_>, context: &Context);
 
@@ -106,13 +111,17 @@ pub trait UploadOperation: Operation {
 /// Declares an operation of plain fields, in the order in which they are sent.
 ///
 /// `if gate` behind a name or field: it exists only in versions where that gate of [`Version`] is open.
-/// A field that a version lacks is left out, and read as its default.
+/// A field that a version lacks is left out, and read as its default. `most limit`: how long a text may be.
 macro_rules! operation {
     (
         $(#[$doc:meta])*
         $name:ident = $number:literal $(if $gate:ident)? {
-            $($(#[$field_doc:meta])* $field:ident: $type:ty $(, if $field_gate:ident)?;)*
+            $(
+                $(#[$field_doc:meta])*
+                $field:ident: $type:ty $(, if $field_gate:ident)? $(, most $most:expr)?;
+            )*
         } -> $reply:ty $(; upload $upload:expr)? $(; raw $raw:literal)? $(; refuse $refuse:expr)?
+        $(; refuse_reply $refuse_reply:expr)?
     ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,7 +153,7 @@ macro_rules! operation {
                 _context: &$crate::value::Context,
             ) -> Result<Self, $crate::wire::Stop> {
                 $(let $field = if true $(&& _context.version.$field_gate())? {
-                    $crate::value::Value::decode(_decoder, _context)?
+                    $crate::operation::operation!(@decode _decoder _context $($most)?)
                 } else {
                     $crate::operation::operation!(@default $type $(, $field_gate)?)
                 };)*
@@ -173,9 +182,14 @@ macro_rules! operation {
 
             $(const RAW_REPLY: bool = $raw;)?
 
-            $(fn inexpressible(&self, _: $crate::Version) -> Option<&'static str> {
-                let refuse: fn(&$name) -> Option<&'static str> = $refuse;
-                refuse(self)
+            $(fn inexpressible(&self, version: $crate::Version) -> Option<&'static str> {
+                let refuse: fn(&$name, $crate::Version) -> Option<&'static str> = $refuse;
+                refuse(self, version)
+            })?
+
+            $(fn inexpressible_reply(reply: &$reply, version: $crate::Version) -> Option<&'static str> {
+                let refuse: fn(&$reply, $crate::Version) -> Option<&'static str> = $refuse_reply;
+                refuse(reply, version)
             })?
         }
 
@@ -191,6 +205,10 @@ macro_rules! operation {
             }
         }
     };
+    (@decode $decoder:ident $context:ident) => {
+        $crate::value::Value::decode($decoder, $context)?
+    };
+    (@decode $decoder:ident $context:ident $most:expr) => { $decoder.text($most)? };
     (@default $type:ty, $gate:ident) => { <$type>::default() };
     (@default $type:ty) => { unreachable!("a field without a gate is always there") };
 }

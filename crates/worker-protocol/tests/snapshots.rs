@@ -123,13 +123,21 @@ fn conversation() {
             daemon: version
         },
         Error::Unsupported {
+            action: "send",
             operation: "QueryMissing",
             because: "",
             version: Version::guix(0x63)
         },
         Error::Unsupported {
+            action: "send",
             operation: "AddToStore",
             because: " with references",
+            version
+        },
+        Error::Unsupported {
+            action: "answer",
+            operation: "AddToStore",
+            because: " without what is known of the path",
             version
         },
         Error::Abandoned {
@@ -155,6 +163,10 @@ fn conversation() {
             announced: 2
         }),
         Error::Misused(Misuse::UnreadReplies(67_108_864)),
+        Error::Misused(Misuse::Inexpressible {
+            command: "BuildPaths",
+            because: " for no output of a derivation"
+        }),
         Error::Misused(Misuse::NoRawData),
         Error::Misused(Misuse::NoUpload),
         Error::Misused(Misuse::NoRequest),

@@ -140,6 +140,7 @@ impl Session {
         };
         if let Some(because) = because {
             return Err(Error::Unsupported {
+                action: "send",
                 operation: O::NAME,
                 because,
                 version,

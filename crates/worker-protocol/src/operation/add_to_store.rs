@@ -105,6 +105,13 @@ impl Operation for AddToStore {
         }
     }
 
+    fn inexpressible_reply(reply: &Added, version: Version) -> Option<&'static str> {
+        match reply.info {
+            None if version.has_framed_add() => Some(" without what is known of the path"),
+            _ => None,
+        }
+    }
+
     fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
         encoder.text(&self.name);
         if context.version.has_framed_add() {

@@ -13,7 +13,9 @@ operation! {
         targets: Vec<DerivedPath>;
         /// How.
         mode: BuildMode;
-    } -> Done; refuse |operation| derived_path::inexpressible(&operation.targets)
+    } -> Done; refuse |operation, version| {
+        derived_path::inexpressible(&operation.targets, version)
+    }
 }
 
 operation! {
@@ -23,7 +25,11 @@ operation! {
         targets: Vec<DerivedPath>;
         /// How.
         mode: BuildMode;
-    } -> Vec<(DerivedPath, BuildResult)>; refuse |operation| derived_path::inexpressible(&operation.targets)
+    } -> Vec<(DerivedPath, BuildResult)>; refuse |operation, version| {
+        derived_path::inexpressible(&operation.targets, version)
+    }; refuse_reply |results, version| {
+        derived_path::inexpressible(results.iter().map(|(target, _)| target), version)
+    }
 }
 
 operation! {

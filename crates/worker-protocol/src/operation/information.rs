@@ -14,7 +14,10 @@ operation! {
     QueryPathInfo = 26 {
         /// The path.
         path: StorePath;
-    } -> Option<PathInfo>
+    } -> Option<PathInfo>; refuse_reply |info, version| match info {
+        None if version.is_guix() => Some(" with nothing"),
+        _ => None,
+    }
 }
 
 operation! {
@@ -94,7 +97,9 @@ operation! {
     QueryMissing = 40 if has_query_missing {
         /// The wanted paths.
         targets: Vec<DerivedPath>;
-    } -> Missing; refuse |operation| derived_path::inexpressible(&operation.targets)
+    } -> Missing; refuse |operation, version| {
+        derived_path::inexpressible(&operation.targets, version)
+    }
 }
 
 /// What is missing for some paths.

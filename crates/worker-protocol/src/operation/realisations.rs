@@ -81,6 +81,11 @@ impl Operation for QueryRealisation {
         version.has_realisations()
     }
 
+    fn inexpressible_reply(reply: &Vec<Realised>, version: Version) -> Option<&'static str> {
+        let bare = reply.iter().any(|one| matches!(one, Realised::Path(_)));
+        (bare && version.has_json_realisations()).then_some(" with a path only")
+    }
+
     fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
         self.output.encode(encoder, context);
     }

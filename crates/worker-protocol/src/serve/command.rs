@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use store_path::{ContentAddress, HashAlgorithm, StorePath};
 
 use super::Context;
+use crate::derived_path;
 use crate::wire::{Decoder, Encoder, Kind, Stop, limit};
 use crate::{
     BasicDerivation, BuildResult, BuildStatus, DerivedPath, NarHash, PathInfo, RemoteError,
@@ -24,6 +25,11 @@ pub trait Command {
     /// What the server answers.
     type Reply;
 
+    /// What this request holds that has no bytes, as the end of "send NAME ..", or nothing.
+    fn inexpressible(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Appends the fields.
     fn encode(&self, encoder: &mut Encoder<'_>, context: &Context);
 
@@ -41,10 +47,12 @@ pub trait UploadCommand: Command {
 }
 
 /// Values are those of the worker protocol at this version.
+const VALUES: Version = Version::nix(27);
+
 fn values(context: &Context) -> crate::Context {
     crate::Context {
         store_dir: context.store_dir.clone(),
-        version: Version::nix(27),
+        version: VALUES,
     }
 }
 
@@ -229,7 +237,7 @@ impl BuildSettings {
 /// Brings paths into existence. The reply is an error if any of them cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildPaths {
-    /// The paths; a derivation that is [`DerivedPath::Opaque`] means all of its outputs.
+    /// The paths. A derivation itself cannot be asked for: its path means all of its outputs.
     pub targets: Vec<DerivedPath>,
     /// How.
     pub settings: BuildSettings,
@@ -241,6 +249,10 @@ impl Command for BuildPaths {
     const NAME: &'static str = "BuildPaths";
     const NEEDS_VERSION: bool = true;
     type Reply = Result<(), RemoteError>;
+
+    fn inexpressible(&self) -> Option<&'static str> {
+        derived_path::inexpressible(&self.targets, VALUES)
+    }
 
     fn encode(&self, encoder: &mut Encoder<'_>, context: &Context) {
         self.targets.encode(encoder, &values(context));

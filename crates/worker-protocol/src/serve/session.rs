@@ -115,7 +115,8 @@ impl Session {
     /// Encodes a request behind what is to be sent already.
     ///
     /// # Errors
-    /// [`Misuse`]: the version is not known, and the command's layout depends on it; or data belongs to it.
+    /// [`Misuse`]: the version is not known, and the command's layout depends on it; or data belongs to it; or what
+    /// it holds has no bytes.
     /// Why the session ended.
     pub fn queue<C: Command>(&mut self, command: &C) -> Result<Ticket<C>, Error> {
         if C::HAS_DATA {
@@ -132,6 +133,10 @@ impl Session {
         }
         if !self.version_known && C::NEEDS_VERSION {
             return Err(Misuse::BeforeHandshake.into());
+        }
+        if let Some(because) = command.inexpressible() {
+            let command = C::NAME;
+            return Err(Misuse::Inexpressible { command, because }.into());
         }
         let mut encoder = self.connection.encoder();
         encoder.word(C::NUMBER);

@@ -142,7 +142,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
     /// Answers the request. Skips what is left of its data.
     ///
     /// # Errors
-    /// [`Misuse::NoRequest`] if none waits or it is one of another operation; why the connection is of no use.
+    /// [`Misuse::NoRequest`] if none waits or it is one of another operation; [`Error::Unsupported`] if the version
+    /// cannot say this reply: then [`Server::fail`] can. Why the connection is of no use.
     pub async fn answer<O: Operation>(&mut self, reply: &O::Reply) -> Result<(), Error> {
         self.drain().await?;
         self.session.answer::<O>(reply)?;

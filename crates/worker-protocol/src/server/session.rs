@@ -212,10 +212,20 @@ impl Session {
     /// Answers the request. Its data must have been read: see [`Session::poll_drain`].
     ///
     /// # Errors
-    /// [`Misuse::NoRequest`] if none waits or it is one of another operation.
+    /// [`Misuse::NoRequest`] if none waits or it is one of another operation; [`Error::Unsupported`] if the version
+    /// cannot say this reply: then the request still waits.
     pub fn answer<O: Operation>(&mut self, reply: &O::Reply) -> Result<(), Error> {
         if self.turn()?.operation != O::NAME || self.upload.is_some() {
             return Err(Misuse::NoRequest.into());
+        }
+        let version = self.context.version;
+        if let Some(because) = O::inexpressible_reply(reply, version) {
+            return Err(Error::Unsupported {
+                action: "answer",
+                operation: O::NAME,
+                because,
+                version,
+            });
         }
         Message::Last.encode(self.connection.queue(), &self.context);
         O::encode_reply(reply, &mut self.connection.encoder(), &self.context);

@@ -2,6 +2,7 @@
 
 mod asked_for;
 mod handshake;
+mod inexpressible;
 mod script;
 mod store;
 mod uploads;

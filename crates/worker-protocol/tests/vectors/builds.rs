@@ -131,8 +131,7 @@ fn targets(table: &mut Table) {
     let itself = || vec![DerivedPath::Opaque(path('D'))];
     let missing = |targets| QueryMissing { targets };
     table.request(nix(30..=38), missing(itself()), "40 1 D");
-    let read = missing(vec![built(Outputs::All)]);
-    table.partial_request(nix(19..=29), missing(itself()), read, "40 1 D");
+    table.request(nix(19..=29), missing(vec![built(Outputs::All)]), "40 1 D");
 
     let build = BuildPathsWithResults {
         targets: vec![names()],

@@ -84,6 +84,10 @@ impl Table {
         read: O,
         bytes: &str,
     ) {
+        for &version in &versions {
+            let refused = operation.inexpressible(version);
+            assert_eq!(refused, None, "{} at {version}", O::NAME);
+        }
         let (operation, read) = (operation.into(), read.into());
         for version in versions {
             let decode = |decoder: &mut Decoder<'_>, context: &Context| {
@@ -128,6 +132,8 @@ impl Table {
     ) {
         for version in versions {
             let context = context(version);
+            let refused = O::inexpressible_reply(reply, version);
+            assert_eq!(refused, None, "{} at {version}", O::NAME);
             let (encode, decode) = (O::encode_reply, O::decode_reply);
             check(O::NAME, &context, bytes, (reply, read), encode, decode);
             self.replies.insert((O::NAME, version));

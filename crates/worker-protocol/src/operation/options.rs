@@ -9,6 +9,10 @@ use crate::wire::{Decoder, Encoder, Stop, Text};
 ///
 /// A nix-daemon takes the fields as given, so a client that sends this sets all of them. It ignores those
 /// of the `settings` that the client may not set, with a warning in the log.
+///
+/// A guix-daemon from 0x161 on hears of jobs, silence and cores only through its settings, where each may be missing.
+/// There they are sent unless the `settings` have them, or they are those of [`SetOptions::default`]: then it does as
+/// its own command line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetOptions {
     /// Keep the directories of failed builds.
@@ -54,10 +58,52 @@ impl Default for SetOptions {
     }
 }
 
+/// What Guix has as settings by these names, from 0x161 on.
+const PAIRS: [(&str, fn(&mut SetOptions) -> &mut u64); 3] = [
+    ("build-max-jobs", |options| &mut options.max_build_jobs),
+    ("build-max-silent-time", |options| {
+        &mut options.max_silent_time
+    }),
+    ("build-cores", |options| &mut options.build_cores),
+];
+
+impl SetOptions {
+    /// The settings, with those fields among them that are no default.
+    fn with_pairs(&self) -> BTreeMap<Text, Text> {
+        let (mut options, mut defaults) = (self.clone(), SetOptions::default());
+        for (name, field) in PAIRS {
+            let value = *field(&mut options);
+            if value != *field(&mut defaults) {
+                let setting = options.settings.entry(name.into());
+                setting.or_insert_with(|| value.to_string().into());
+            }
+        }
+        options.settings
+    }
+
+    /// Makes settings the fields that [`SetOptions::with_pairs`] would write so.
+    fn take_pairs(&mut self) {
+        for (name, field) in PAIRS {
+            let name = Text::from(name);
+            let text = self.settings.get(&name).and_then(Text::to_str);
+            let value = text.and_then(|text| {
+                let value: u64 = text.parse().ok()?;
+                (value.to_string() == text).then_some(value)
+            });
+            if let Some(value) = value
+                && value != *field(self)
+            {
+                *field(self) = value;
+                self.settings.remove(&name);
+            }
+        }
+    }
+}
+
 /// Keep failed, keep going, fallback, verbosity, jobs, silence, 1 (use the build hook), build verbosity,
 /// 0 (log type), build trace, cores, substitutes, settings.
 ///
-/// Guix from 0x161 on: without jobs, silence and cores.
+/// Guix from 0x161 on: without jobs, silence and cores, which are settings there.
 impl Operation for SetOptions {
     const NUMBER: u64 = 19;
     const NAME: &'static str = "SetOptions";
@@ -83,7 +129,11 @@ impl Operation for SetOptions {
             encoder.word(self.build_cores);
         }
         encoder.boolean(self.use_substitutes);
-        self.settings.encode(encoder, context);
+        if in_pairs {
+            self.with_pairs().encode(encoder, context);
+        } else {
+            self.settings.encode(encoder, context);
+        }
     }
 
     fn decode(decoder: &mut Decoder<'_>, context: &Context) -> Result<SetOptions, Stop> {
@@ -108,6 +158,9 @@ impl Operation for SetOptions {
         }
         options.use_substitutes = decoder.boolean()?;
         options.settings = Value::decode(decoder, context)?;
+        if in_pairs {
+            options.take_pairs();
+        }
         Ok(options)
     }
 

@@ -89,14 +89,16 @@ fn options(table: &mut Table) {
     let bytes = "19 1 0 1 4  2 60  1 7 0 1  3  0  2 'a' '1' 'b' ''";
     let old = [nix(18..=38), guix(0x60..=0x60)].concat();
     table.request(old, set(2, 60, 3), bytes);
+    let pairs = "'build-cores' '3' 'build-max-jobs' '2' 'build-max-silent-time' '60'";
+    let bytes = format!("19 1 0 1 4  1 7 0 1  0  5 'a' '1' 'b' '' {pairs}");
+    table.request(guix(0x61..=0x64), set(2, 60, 3), &bytes);
     let bytes = "19 1 0 1 4  1 7 0 1  0  2 'a' '1' 'b' ''";
-    let defaults = SetOptions::default();
-    let read = set(
-        defaults.max_build_jobs,
-        defaults.max_silent_time,
-        defaults.build_cores,
-    );
-    table.partial_request(guix(0x61..=0x64), set(2, 60, 3), read, bytes);
+    table.request(guix(0x61..=0x64), set(1, 0, 0), bytes);
+    // What is given as a setting stays as it was given.
+    let mut given = set(1, 0, 0);
+    given.settings = [("build-cores".into(), "03".into())].into();
+    let bytes = "19 1 0 1 4  1 7 0 1  0  1 'build-cores' '03'";
+    table.request(guix(0x61..=0x64), given, bytes);
     table.reply::<SetOptions>(all(), (), "");
 }
 

@@ -7,7 +7,7 @@ use crate::Version;
 use crate::path_info::ValidPathInfo;
 use crate::realisation::base_name;
 use crate::value::{Context, Done, Value};
-use crate::wire::{Decoder, Encoder, Stop, Text};
+use crate::wire::{Decoder, Encoder, Stop, Text, limit};
 
 operation! {
     /// Adds a path with its archive, which follows as data of exactly `nar_size` bytes.
@@ -114,9 +114,9 @@ operation! {
     /// Adds a file whose path follows from its name, contents and references, as `.drv` files do.
     AddTextToStore = 8 {
         /// The name.
-        name: Text;
+        name: Text, most limit::NAME;
         /// The contents.
-        contents: Text;
+        contents: Text, most limit::CONTENTS;
         /// The references.
         references: BTreeSet<StorePath>;
     } -> StorePath

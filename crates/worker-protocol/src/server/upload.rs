@@ -15,7 +15,7 @@ const MULTIPLE: Version = Version::nix(16);
 pub(super) struct UploadState {
     kind: Upload,
     /// Bytes left of the frame or block at hand.
-    piece: usize,
+    piece: u64,
     /// Zeros behind the block at hand.
     padding: usize,
     /// Bytes left of the archive, where its size is known.
@@ -104,8 +104,8 @@ impl Session {
                     return Err(decoder.error_at(offset, crate::wire::Kind::Padding));
                 }
                 match (framed, asked) {
-                    (true, _) => decoder.length(limit::FRAME).map(Some),
-                    (false, true) => decoder.length(BLOCK).map(Some),
+                    (true, _) => decoder.size(limit::FRAME).map(Some),
+                    (false, true) => decoder.size(BLOCK as u64).map(Some),
                     (false, false) => Ok(None),
                 }
             })?;
@@ -120,7 +120,7 @@ impl Session {
                     // An empty block or frame is the end.
                     state.at_end = length == 0;
                     if !framed {
-                        state.padding = length.next_multiple_of(WORD) - length;
+                        state.padding = padding_of(length);
                     }
                 }
             }
@@ -136,10 +136,10 @@ impl Session {
         let Some(state) = &self.upload else { return 0 };
         let mut count = self.connection.incoming().len();
         if state.kind != Upload::Inline {
-            count = count.min(state.piece);
+            count = at_most(count, state.piece);
         }
         match state.left {
-            Some(left) => count.min(usize::try_from(left).unwrap_or(usize::MAX)),
+            Some(left) => at_most(count, left),
             None => count,
         }
     }
@@ -156,7 +156,7 @@ impl Session {
             .as_mut()
             .expect("there is data only within an upload");
         if state.kind != Upload::Inline {
-            state.piece -= count;
+            state.piece -= count as u64;
         }
         if let Some(left) = &mut state.left {
             *left -= count as u64;
@@ -254,9 +254,9 @@ impl Session {
                         .as_mut()
                         .expect("a header stands within an upload");
                     let incoming = self.connection.incoming();
-                    let count = missing.min(state.piece).min(incoming.len());
+                    let count = at_most(missing.min(incoming.len()), state.piece);
                     state.header.extend_from_slice(&incoming[..count]);
-                    state.piece -= count;
+                    state.piece -= count as u64;
                     self.connection.consume(count);
                 }
             }
@@ -301,4 +301,15 @@ impl Session {
             }
         }
     }
+}
+
+/// The lower of the two.
+fn at_most(count: usize, limit: u64) -> usize {
+    usize::try_from(limit).map_or(count, |limit| count.min(limit))
+}
+
+/// How many zeros stand behind so many bytes.
+fn padding_of(length: u64) -> usize {
+    let word = WORD as u64;
+    ((word - length % word) % word) as usize
 }

@@ -132,15 +132,21 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// [`Kind::TooLong`].
     pub fn length(&mut self, maximum: usize) -> Result<usize, Stop> {
+        let length = self.size(maximum as u64)?;
+        Ok(usize::try_from(length).expect("it is no larger than a `usize`"))
+    }
+
+    /// A size of at most `maximum`, of something that need not fit into memory.
+    ///
+    /// # Errors
+    /// [`Kind::TooLong`].
+    pub fn size(&mut self, maximum: u64) -> Result<u64, Stop> {
         let offset = self.offset();
         let length = self.word()?;
-        match usize::try_from(length) {
-            Ok(length) if length <= maximum => Ok(length),
-            _ => {
-                let maximum = maximum as u64;
-                Err(self.error_at(offset, Kind::TooLong { length, maximum }))
-            }
+        if length > maximum {
+            return Err(self.error_at(offset, Kind::TooLong { length, maximum }));
         }
+        Ok(length)
     }
 
     /// Padded bytes, at most `maximum` of them, borrowed.

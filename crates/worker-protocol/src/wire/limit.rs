@@ -50,4 +50,4 @@ pub const TUNNEL: usize = 16 << 20;
 
 /// One frame of framed data. Nix writes 32 KiB, but nothing forbids a client to send its whole buffer:
 /// frames are passed on in pieces, never held, so the limit only catches nonsense.
-pub const FRAME: usize = 1 << 40;
+pub const FRAME: u64 = 1 << 40;

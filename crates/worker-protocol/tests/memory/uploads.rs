@@ -3,10 +3,10 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use worker_protocol::client::{Event, Options, Progress};
 use worker_protocol::operation::{
-    AddMultipleToStore, AddToStoreNar, IsValidPath, NarFromPath, Operation,
+    AddMultipleToStore, AddTextToStore, AddToStoreNar, IsValidPath, NarFromPath, Operation,
 };
-use worker_protocol::wire::{Encoder, Kind};
-use worker_protocol::{Error, Log, Misuse, Place, RemoteError, Request, Version};
+use worker_protocol::wire::{Decoder, Encoder, Kind, Stop};
+use worker_protocol::{Context, Error, Log, Misuse, Place, RemoteError, Request, Version};
 
 use crate::script::{LAST, Script};
 use crate::{TestServer, pair, path, valid_path, within};
@@ -487,6 +487,29 @@ fn a_message_larger_than_allowed_ends_the_session() {
         panic!("{error}");
     };
     assert_eq!(error.kind, Kind::TooLarge { maximum: 1 << 10 });
+}
+
+/// A `.drv` file goes as text before 1.25 and in Guix's dialect, and can be large.
+#[test]
+fn a_text_may_be_as_long_as_a_file_and_its_name_as_long_as_a_name() {
+    let context = Context {
+        store_dir: store_path::StoreDir::GUIX,
+        version: Version::GUIX_NEWEST,
+    };
+    let text = |name: usize, contents: usize| AddTextToStore {
+        name: vec![b'x'; name].into(),
+        contents: vec![b'x'; contents].into(),
+        references: [].into(),
+    };
+    let read = |text: &AddTextToStore| {
+        let mut bytes = Vec::new();
+        text.encode(&mut Encoder::new(&mut bytes), &context);
+        AddTextToStore::decode(&mut Decoder::new(&bytes), &context)
+    };
+    let large = text(5, 20 << 20);
+    assert!(read(&large) == Ok(large));
+    let stop = read(&text(100_000, 1)).expect_err("no name is so long");
+    assert!(matches!(stop, Stop::Malformed(error) if error.offset == 0));
 }
 
 #[test]

@@ -27,7 +27,8 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The peer reports that this one request failed. The connection can be used further.
+    /// The peer reports that this one request failed. The connection can be used further, unless the peer closes it:
+    /// then the next reply says so.
     #[error("{0}")]
     Remote(RemoteError),
     /// The daemon reports an error in the handshake: it will not talk to this client.

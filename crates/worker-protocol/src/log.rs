@@ -4,6 +4,7 @@
 //! stop, results of activities. The last one says that the reply follows, or that the request failed.
 
 use std::fmt;
+use std::num::NonZero;
 
 use crate::Context;
 use crate::wire::{Decoder, Encoder, Kind, Stop, Text, limit};
@@ -136,8 +137,12 @@ pub enum Log {
     },
 }
 
-/// An error that the peer reports for one request. The connection can be used further.
+/// An error that the peer reports for one request.
+///
+/// The connection can be used further, unless the peer closes it: a nix-daemon does so after an operation that it
+/// does not know.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct RemoteError {
     /// Its level; [`Level::ERROR`] where the version tells none.
     pub level: Level,
@@ -146,8 +151,9 @@ pub struct RemoteError {
     /// What was being done, innermost first. Empty before 1.26.
     pub traces: Vec<Text>,
     /// The exit status that a command line client should end with; Guix: 1, 100 (permanent failure), 101
-    /// (timed out). 0 where the version tells none (Nix from 1.26 on).
-    pub status: u64,
+    /// (timed out). Nothing where the version tells none (Nix from 1.26 on): to a version that needs one it is told
+    /// as 1, since clients do end with it.
+    pub status: Option<NonZero<u64>>,
 }
 
 impl RemoteError {
@@ -155,9 +161,24 @@ impl RemoteError {
     pub fn new(message: impl Into<Text>) -> RemoteError {
         RemoteError {
             message: message.into(),
-            status: 1,
             ..RemoteError::default()
         }
+    }
+
+    /// The error with an exit status; with none if it is 0.
+    pub fn with_status(self, status: u64) -> RemoteError {
+        let status = NonZero::new(status);
+        RemoteError { status, ..self }
+    }
+
+    /// The error with what was being done, innermost first.
+    pub fn with_traces(self, traces: Vec<Text>) -> RemoteError {
+        RemoteError { traces, ..self }
+    }
+
+    /// The error with a level.
+    pub fn with_level(self, level: Level) -> RemoteError {
+        RemoteError { level, ..self }
     }
 }
 
@@ -331,7 +352,8 @@ fn encode_error(error: &RemoteError, encoder: &mut Encoder<'_>, context: &Contex
             encoder.word(0).text(trace);
         });
     } else {
-        encoder.text(&error.message).word(error.status);
+        let status = error.status.map_or(1, NonZero::get);
+        encoder.text(&error.message).word(status);
     }
 }
 
@@ -339,11 +361,7 @@ fn decode_error(decoder: &mut Decoder<'_>, context: &Context) -> Result<RemoteEr
     if !context.version.has_structured_errors() {
         let message = decoder.text(limit::LOG)?;
         let status = decoder.word()?;
-        return Ok(RemoteError {
-            message,
-            status,
-            ..RemoteError::default()
-        });
+        return Ok(RemoteError::new(message).with_status(status));
     }
     decoder.text(limit::NAME)?;
     let level = Level(decoder.word()?);
@@ -358,7 +376,7 @@ fn decode_error(decoder: &mut Decoder<'_>, context: &Context) -> Result<RemoteEr
         level,
         message,
         traces,
-        status: 0,
+        status: None,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::num::NonZero;
 
 use store_path::StorePath;
 use tokio::time::Instant;
@@ -117,7 +118,7 @@ impl Remote {
             BuildClaim::OldPaths(ticket) => match client.reply(ticket, &mut hear).await {
                 Ok(_) => Ok(BuildResult::new(BuildStatus::Built)),
                 Err(Error::Remote(error)) => {
-                    let status = match error.status {
+                    let status = match error.status.map_or(1, NonZero::get) {
                         100 => BuildStatus::PermanentFailure,
                         101 => BuildStatus::TimedOut,
                         _ => BuildStatus::MiscFailure,

@@ -264,11 +264,7 @@ impl Command for BuildPaths {
             0 => Ok(Ok(())),
             status => {
                 let message = decoder.text(limit::LOG)?;
-                Ok(Err(RemoteError {
-                    message,
-                    status,
-                    ..RemoteError::default()
-                }))
+                Ok(Err(RemoteError::new(message).with_status(status)))
             }
         }
     }

@@ -220,10 +220,7 @@ fn reply<O: Operation>(
 
 fn refusal(version: Version) -> RemoteError {
     let status = u64::from(!version.has_structured_errors());
-    RemoteError {
-        status,
-        ..RemoteError::new("refused")
-    }
+    RemoteError::new("refused").with_status(status)
 }
 
 /// The server and its store.

@@ -328,13 +328,9 @@ pub fn remote_error(version: Version) -> impl Strategy<Value = RemoteError> {
                 level: Level(number),
                 message,
                 traces,
-                status: 0,
+                status: None,
             },
-            false => RemoteError {
-                status: number,
-                message,
-                ..RemoteError::default()
-            },
+            false => RemoteError::new(message).with_status(number.max(1)),
         }
     })
 }

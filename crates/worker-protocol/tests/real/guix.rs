@@ -1,5 +1,6 @@
 //! Conversations with real guix-daemons.
 
+use std::num::NonZero;
 use std::time::Duration;
 
 use crate::daemon::{GuixDaemon, file_nar};
@@ -107,7 +108,7 @@ async fn conversation(daemon: &GuixDaemon, announced: Version) {
             log,
         )
         .await;
-    assert!(matches!(error, Err(Error::Remote(error)) if error.status == 1));
+    assert!(matches!(error, Err(Error::Remote(error)) if error.status == NonZero::new(1)));
     let paths = [file.clone(), text.clone(), missing.clone()].into();
     let valid = client
         .call(

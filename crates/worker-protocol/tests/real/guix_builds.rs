@@ -1,5 +1,6 @@
 //! Builds by real guix-daemons, and what is built signed and sent from one to another.
 
+use std::num::NonZero;
 use std::time::Duration;
 
 use derivation::{DerivationFile, ModuloMemo};
@@ -162,7 +163,7 @@ async fn build(daemon: &GuixDaemon) {
     let Err(Error::Remote(error)) = client.call(&build, log).await else {
         panic!("a build that fails");
     };
-    assert_eq!(error.status, 100, "{error}");
+    assert_eq!(error.status, NonZero::new(100), "{error}");
     let path = bad.out.clone();
     let valid = client.call(&IsValidPath { path }, log).await;
     assert_eq!(valid, Ok(false));

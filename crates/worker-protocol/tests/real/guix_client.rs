@@ -95,10 +95,7 @@ async fn serve(server: &mut GuixServer, store: &Mutex<Store>) -> Result<(), Erro
                 let line = Log::Next("a line of the log\n".into());
                 server.log(line).await?;
                 if format!("{:?}", build.targets).contains("-none") {
-                    let error = RemoteError {
-                        status: 100,
-                        ..RemoteError::new("it failed")
-                    };
+                    let error = RemoteError::new("it failed").with_status(100);
                     server.fail(error).await?;
                     continue;
                 }

@@ -186,7 +186,7 @@ async fn conversation(daemon: &Daemon, assume: Option<ServeVersion>) {
         settings: BuildSettings::default(),
     };
     match client.call(&missing).await {
-        Ok(result) => assert!(result.is_err_and(|error| error.status != 0)),
+        Ok(result) => assert!(result.is_err_and(|error| error.status.is_some())),
         // An error that is not a build's ends the program.
         Err(error) => assert!(matches!(error, Error::Closed { .. }), "{error}"),
     }

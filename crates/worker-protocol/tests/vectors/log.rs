@@ -129,31 +129,20 @@ fn messages_at_every_version() {
 
 #[test]
 fn errors_at_every_version() {
-    let told = RemoteError {
-        level: Level::WARNING,
-        message: "no space".into(),
-        traces: vec!["while building".into(), "while asked to".into()],
-        status: 100,
+    let message = || RemoteError::new("no space");
+    let structured = || {
+        let traces = vec!["while building".into(), "while asked to".into()];
+        message().with_level(Level::WARNING).with_traces(traces)
     };
+    let told = structured().with_status(100);
     for version in all() {
         let store_dir = context(version).store_dir;
-        let structured = !version.is_guix() && version.minor() >= 26;
-        let (bytes, read) = match structured {
+        let (bytes, read) = match !version.is_guix() && version.minor() >= 26 {
             true => (
                 "0x63787470 'Error' 1 'Error' 'no space' 0 2 0 'while building' 0 'while asked to'",
-                RemoteError {
-                    status: 0,
-                    ..told.clone()
-                },
+                structured(),
             ),
-            false => (
-                "0x63787470 'no space' 100",
-                RemoteError {
-                    level: Level::ERROR,
-                    traces: vec![],
-                    ..told.clone()
-                },
-            ),
+            false => ("0x63787470 'no space' 100", message().with_status(100)),
         };
         let bytes = notation::bytes(bytes, &store_dir);
         let mut server = asked(version);
@@ -162,6 +151,21 @@ fn errors_at_every_version() {
         let (mut client, ticket) = asking(version);
         client.receive(&bytes);
         assert_eq!(client.poll_reply(ticket), Err(Error::Remote(read)));
+    }
+}
+
+/// As from a daemon that told none. Nix 2.3 ends with the status that it is told: 0 would be success.
+#[test]
+fn an_error_without_a_status_is_told_as_a_failure() {
+    for version in all() {
+        let bytes = match !version.is_guix() && version.minor() >= 26 {
+            true => "0x63787470 'Error' 0 'Error' 'no' 0 0",
+            false => "0x63787470 'no' 1",
+        };
+        let mut server = asked(version);
+        server.fail(RemoteError::new("no")).expect("its turn");
+        let expected = notation::bytes(bytes, &context(version).store_dir);
+        assert_eq!(server.outgoing(), expected, "{version}");
     }
 }
 

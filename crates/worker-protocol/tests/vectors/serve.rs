@@ -148,11 +148,7 @@ fn builds() {
         };
         request(minor, &paths, &format!("6 1 A 1 2 3 4 1 {keep}"));
         reply::<BuildPaths>(minor, Ok(()), "0");
-        let failed = RemoteError {
-            message: "no".into(),
-            status: 100,
-            ..RemoteError::default()
-        };
+        let failed = RemoteError::new("no").with_status(100);
         reply::<BuildPaths>(minor, Err(failed), "100 'no'");
 
         let build = BuildDerivation {

@@ -82,6 +82,15 @@ pub enum Error {
         /// The agreed version.
         version: Version,
     },
+    /// The client sent less or more data than its request announces. The request can be failed, and the connection
+    /// goes on.
+    #[error("read the data of {place}: it is {} than announced", if *.more { "longer" } else { "shorter" })]
+    WrongLength {
+        /// The upload.
+        place: Place,
+        /// Whether it is more.
+        more: bool,
+    },
     /// The caller did something out of turn; the connection is as it was.
     #[error("{0}")]
     Misused(Misuse),
@@ -109,6 +118,14 @@ pub enum Incompatible {
     /// A version that is not spoken here.
     #[error("it announced version {0:#x}")]
     Version(u64),
+    /// The version to announce and the one to assume are of different dialects. Nothing was sent.
+    #[error("version {assumed} was assumed, and {version} is to be announced")]
+    Dialects {
+        /// What was to be announced.
+        version: Version,
+        /// What was assumed.
+        assumed: Version,
+    },
     /// A version below the one that requests were already encoded for, in the serve protocol: connect again
     /// without the assumption.
     #[error("it announced version {0:#x}, less than was assumed")]
@@ -125,6 +142,14 @@ pub enum Misuse {
         /// The number of the request whose reply was asked for.
         wanted: u64,
         /// The request whose reply is next.
+        next: Place,
+    },
+    /// A ticket of another connection.
+    #[error("read the reply of {next} as that of {wanted}")]
+    ForeignTicket {
+        /// The request of the ticket.
+        wanted: Place,
+        /// The request that has this number here.
         next: Place,
     },
     /// This reply was read already.
@@ -208,7 +233,10 @@ impl Error {
     pub fn is_survivable(&self) -> bool {
         matches!(
             self,
-            Error::Remote(_) | Error::Misused(_) | Error::Unsupported { .. }
+            Error::Remote(_)
+                | Error::Misused(_)
+                | Error::Unsupported { .. }
+                | Error::WrongLength { .. }
         )
     }
 

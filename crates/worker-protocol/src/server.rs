@@ -10,6 +10,7 @@
 
 #[cfg(feature = "tokio")]
 mod adapter;
+mod multiple;
 mod options;
 mod session;
 mod upload;

@@ -16,9 +16,10 @@ use worker_protocol::operation::{
     QueryPathInfo, QueryValidPaths, SetOptions,
 };
 use worker_protocol::server::{Options, Server};
+use worker_protocol::wire::{Decoder, Encoder, Stop};
 use worker_protocol::{
-    BuildResult, BuildStatus, Done, DrvOutput, Error, Log, PathInfo, Realisation, RemoteError,
-    Request, ValidPathInfo,
+    BuildResult, BuildStatus, Context, Done, DrvOutput, Error, Log, Operation, PathInfo,
+    Realisation, RemoteError, Request, ValidPathInfo, Version,
 };
 
 use super::misbehaviour::{alter, described, invented};
@@ -26,6 +27,32 @@ use super::{DirectoryStore, Misbehaviour};
 
 /// The number of the only activity that a conversation has: its build.
 const BUILD: u64 = 1;
+
+/// [`QueryPathInfo`], as if an archive stood where the reply is waited for.
+struct Swapped;
+
+impl Operation for Swapped {
+    const NUMBER: u64 = QueryPathInfo::NUMBER;
+    const NAME: &'static str = QueryPathInfo::NAME;
+    const RAW_REPLY: bool = true;
+    type Reply = ();
+
+    fn exists(_: Version) -> bool {
+        true
+    }
+
+    fn encode(&self, _: &mut Encoder<'_>, _: &Context) {}
+
+    fn decode(_: &mut Decoder<'_>, _: &Context) -> Result<Swapped, Stop> {
+        Ok(Swapped)
+    }
+
+    fn encode_reply(_: &(), _: &mut Encoder<'_>, _: &Context) {}
+
+    fn decode_reply(_: &mut Decoder<'_>, _: &Context) -> Result<(), Stop> {
+        Ok(())
+    }
+}
 
 /// Serves one connection until the client hangs up.
 pub(super) async fn serve<R, W>(
@@ -112,8 +139,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
 
     /// Sends an archive where what is known of it is asked for, and waits for the end.
     async fn swap(&mut self, path: &StorePath) -> Result<(), Error> {
-        // `stla` is the end of messages: the reply follows.
-        self.server.raw(b"stla\0\0\0\0").await?;
+        self.server.answer::<Swapped>(&()).await?;
         if let Ok(dump) = Dump::new(self.store.file(path)) {
             self.send_dump(dump).await?;
         }

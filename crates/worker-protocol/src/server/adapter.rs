@@ -170,13 +170,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
         self.send(WRITE_BEHIND).await
     }
 
-    /// Sends part of the archive behind the answer to NarFromPath.
+    /// Sends part of the archive behind the answer to NarFromPath, before the next request is read.
     ///
     /// # Errors
-    /// Why the connection is of no use.
+    /// [`Misuse::NoRawData`] elsewhere; why the connection is of no use.
     pub async fn raw(&mut self, data: &[u8]) -> Result<(), Error> {
         for piece in data.chunks(4 * WRITE_BEHIND) {
-            self.session.raw(piece);
+            self.session.raw(piece)?;
             self.send(WRITE_BEHIND).await?;
         }
         Ok(())
@@ -199,7 +199,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
     /// the end that the data itself tells: guix clients break the connection off if they are asked for more.
     ///
     /// # Errors
-    /// [`Misuse::NoRawData`] if none follows; why the connection is of no use.
+    /// [`Misuse::NoRawData`] if none follows; [`Error::WrongLength`] if it is not as long as announced: then
+    /// [`Server::fail`] says so to the client. Why the connection is of no use.
     pub async fn upload_chunk(&mut self) -> Result<&[u8], Error> {
         while let Progress::NeedBytes(count) = self.session.poll_upload()? {
             self.read_more(count).await?;
@@ -221,7 +222,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
     /// Skips what is left of the archive before.
     ///
     /// # Errors
-    /// [`Misuse::NoRawData`] elsewhere; why the connection is of no use.
+    /// [`Misuse::NoRawData`] elsewhere; [`Error::WrongLength`] if the archives are not as long as announced; why the
+    /// connection is of no use.
     pub async fn next_path(&mut self) -> Result<Option<ValidPathInfo>, Error> {
         loop {
             match self.session.poll_path()? {

@@ -38,6 +38,8 @@ pub struct Session {
     /// The request that waits for its answer.
     current: Option<Place>,
     requests: u64,
+    /// Whether the request that was answered last has an archive behind its reply.
+    raw: bool,
     pub(super) upload: Option<UploadState>,
 }
 
@@ -59,6 +61,7 @@ impl Session {
             connection: Connection::new(options.max_message),
             current: None,
             requests: 0,
+            raw: false,
             upload: None,
         }
     }
@@ -172,6 +175,7 @@ impl Session {
             Ok(Err(count)) => Ok(Progress::NeedBytes(count)),
             Ok(Ok(request)) => {
                 self.requests += 1;
+                self.raw = false;
                 self.current = Some(Place {
                     number: self.requests,
                     operation: request.name(),
@@ -230,6 +234,7 @@ impl Session {
         Message::Last.encode(self.connection.queue(), &self.context);
         O::encode_reply(reply, &mut self.connection.encoder(), &self.context);
         self.current = None;
+        self.raw = O::RAW_REPLY;
         Ok(())
     }
 
@@ -247,9 +252,17 @@ impl Session {
         Ok(())
     }
 
-    /// Sends part of the archive behind the answer to NarFromPath.
-    pub fn raw(&mut self, data: &[u8]) {
+    /// Sends part of the archive behind the answer to NarFromPath, before the next request is read.
+    ///
+    /// # Errors
+    /// [`Misuse::NoRawData`] elsewhere; why the session ended.
+    pub fn raw(&mut self, data: &[u8]) -> Result<(), Error> {
+        self.alive()?;
+        if !self.raw {
+            return Err(Misuse::NoRawData.into());
+        }
         self.connection.queue().extend_from_slice(data);
+        Ok(())
     }
 
     fn turn(&self) -> Result<Place, Error> {

@@ -1,36 +1,32 @@
+use super::multiple::Header;
 use super::session::{Progress, Session};
 use crate::log::Message;
 use crate::operation::Upload;
-use crate::wire::{Decoder, Marks, Stop, WORD, decode_on, limit};
-use crate::{Context, Error, Misuse, Request, ValidPathInfo, Value, Version};
+use crate::wire::{WORD, limit};
+use crate::{Error, Misuse, Request, Version};
 
 /// How much is asked for at a time where data must be asked for.
 const BLOCK: usize = 64 << 10;
-
-/// Infos within AddMultipleToStore's data have the layout of this version, whatever was agreed on.
-const MULTIPLE: Version = Version::nix(16);
 
 /// Data that follows a request.
 #[derive(Debug)]
 pub(super) struct UploadState {
     kind: Upload,
     /// Bytes left of the frame or block at hand.
-    piece: u64,
+    pub(super) piece: u64,
     /// Zeros behind the block at hand.
     padding: usize,
     /// Bytes left of the archive, where its size is known.
-    left: Option<u64>,
+    pub(super) left: Option<u64>,
     /// Whether a block was asked for and has not begun to come.
     asked: bool,
     /// Whether the last frame was read.
     at_end: bool,
     /// Of AddMultipleToStore: how many paths are still to come, once that was read.
-    paths: Option<u64>,
-    multiple: bool,
+    pub(super) paths: Option<u64>,
+    pub(super) multiple: bool,
     /// The beginning of a path's info, which frames may cut anywhere.
-    header: Vec<u8>,
-    /// How far the header was read.
-    marks: Marks,
+    pub(super) header: Header,
 }
 
 impl UploadState {
@@ -53,8 +49,7 @@ impl UploadState {
             at_end: false,
             paths: None,
             multiple: matches!(request, Request::AddMultipleToStore(_)),
-            header: Vec::new(),
-            marks: Marks::default(),
+            header: Header::default(),
         })
     }
 }
@@ -64,20 +59,48 @@ impl Session {
     /// the end of the archive, if its size is known.
     ///
     /// # Errors
-    /// [`Misuse::NoRawData`] if none follows; why the session ended.
+    /// [`Misuse::NoRawData`] if none follows; [`Error::WrongLength`] if it is not as long as announced: then it can
+    /// be drained and the request failed. Why the session ended.
     pub fn poll_upload(&mut self) -> Result<Progress<bool>, Error> {
         self.alive()?;
         let Some(state) = &self.upload else {
             return Err(Misuse::NoRawData.into());
         };
-        if state.left == Some(0) {
+        let (left, multiple) = (state.left, state.multiple);
+        if left == Some(0) && !multiple {
+            return self.poll_end();
+        }
+        if left == Some(0) {
             return Ok(Progress::Ready(false));
         }
-        self.poll_piece()
+        let progress = self.poll_piece()?;
+        match left {
+            Some(_) if progress == Progress::Ready(false) => Err(self.wrong_length(false)),
+            _ => Ok(progress),
+        }
+    }
+
+    /// Reads on until the data has ended as announced: ready with `false`. Data without frames may go on: it is
+    /// the next request's then; and a client that has to be asked for more is not asked.
+    pub(super) fn poll_end(&mut self) -> Result<Progress<bool>, Error> {
+        let more = match &self.upload {
+            Some(state) if state.kind == Upload::Framed => self.poll_piece()?,
+            Some(state) => Progress::Ready(state.kind == Upload::Tunnelled && state.piece > 0),
+            None => Progress::Ready(false),
+        };
+        match more {
+            Progress::Ready(true) => Err(self.wrong_length(true)),
+            other => Ok(other),
+        }
+    }
+
+    fn wrong_length(&self, more: bool) -> Error {
+        let place = self.place();
+        Error::WrongLength { place, more }
     }
 
     /// Reads on until some byte of the stream of data is there.
-    fn poll_piece(&mut self) -> Result<Progress<bool>, Error> {
+    pub(super) fn poll_piece(&mut self) -> Result<Progress<bool>, Error> {
         loop {
             let Some(state) = &mut self.upload else {
                 return Err(Misuse::NoRawData.into());
@@ -132,7 +155,7 @@ impl Session {
         &self.connection.incoming()[..self.available()]
     }
 
-    fn available(&self) -> usize {
+    pub(super) fn available(&self) -> usize {
         let Some(state) = &self.upload else { return 0 };
         let mut count = self.connection.incoming().len();
         if state.kind != Upload::Inline {
@@ -171,95 +194,6 @@ impl Session {
             .is_some_and(|state| state.kind == Upload::Inline)
         {
             self.upload = None;
-        }
-    }
-
-    /// Of AddMultipleToStore: skips what is left of the archive before and reads the next path's info;
-    /// nothing after the last one.
-    ///
-    /// # Errors
-    /// [`Misuse::NoRawData`] elsewhere; why the session ended.
-    pub fn poll_path(&mut self) -> Result<Progress<Option<ValidPathInfo>>, Error> {
-        if !self.upload.as_ref().is_some_and(|state| state.multiple) {
-            return Err(Misuse::NoRawData.into());
-        }
-        while let Progress::Ready(true) = self.poll_upload()? {
-            self.consume_upload(self.available());
-        }
-        if let Progress::NeedBytes(count) = self.poll_upload()? {
-            return Ok(Progress::NeedBytes(count));
-        }
-        let context = Context {
-            store_dir: self.context.store_dir.clone(),
-            version: MULTIPLE,
-        };
-        let state = self.upload.as_ref().expect("it was there above");
-        let Some(paths) = state.paths else {
-            return match self.poll_header(|decoder| decoder.length(limit::ITEMS))? {
-                Progress::NeedBytes(count) => Ok(Progress::NeedBytes(count)),
-                Progress::Ready(count) => {
-                    let state = self.upload.as_mut().expect("it was there above");
-                    state.paths = Some(count as u64);
-                    self.poll_path()
-                }
-            };
-        };
-        if paths == 0 {
-            return Ok(Progress::Ready(None));
-        }
-        match self.poll_header(|decoder| ValidPathInfo::decode(decoder, &context))? {
-            Progress::NeedBytes(count) => Ok(Progress::NeedBytes(count)),
-            Progress::Ready(path) => {
-                let state = self.upload.as_mut().expect("it was there above");
-                state.paths = Some(paths - 1);
-                state.left = Some(path.info.nar_size);
-                Ok(Progress::Ready(Some(path)))
-            }
-        }
-    }
-
-    /// Decodes a value that frames may cut. It takes from the stream only what is surely part of it.
-    fn poll_header<T>(
-        &mut self,
-        decode: impl Fn(&mut Decoder<'_>) -> Result<T, Stop>,
-    ) -> Result<Progress<T>, Error> {
-        loop {
-            let state = self
-                .upload
-                .as_mut()
-                .expect("a header stands within an upload");
-            let base = self.connection.offset() - state.header.len() as u64;
-            let maximum = self.connection.max_message();
-            let marks = &mut state.marks;
-            let missing = match decode_on(&state.header, base, marks, maximum, &decode) {
-                Ok((value, _)) => {
-                    state.header.clear();
-                    return Ok(Progress::Ready(value));
-                }
-                Err(Stop::Incomplete { at_least }) => at_least,
-                Err(Stop::Malformed(error)) => {
-                    let place = self.place();
-                    return Err(self.connection.end(Error::Malformed { place, error }));
-                }
-            };
-            match self.poll_piece()? {
-                Progress::NeedBytes(count) => return Ok(Progress::NeedBytes(count)),
-                Progress::Ready(false) => {
-                    let place = self.place();
-                    return Err(self.connection.out_of_place(place));
-                }
-                Progress::Ready(true) => {
-                    let state = self
-                        .upload
-                        .as_mut()
-                        .expect("a header stands within an upload");
-                    let incoming = self.connection.incoming();
-                    let count = at_most(missing.min(incoming.len()), state.piece);
-                    state.header.extend_from_slice(&incoming[..count]);
-                    state.piece -= count as u64;
-                    self.connection.consume(count);
-                }
-            }
         }
     }
 
@@ -304,7 +238,7 @@ impl Session {
 }
 
 /// The lower of the two.
-fn at_most(count: usize, limit: u64) -> usize {
+pub(super) fn at_most(count: usize, limit: u64) -> usize {
     usize::try_from(limit).map_or(count, |limit| count.min(limit))
 }
 

@@ -292,7 +292,7 @@ impl Peer {
             Request::NarFromPath(NarFromPath { path }) => match self.store.get(&key(path)) {
                 Some(&(byte, size)) => {
                     self.session.answer::<NarFromPath>(&())?;
-                    self.session.raw(&vec![byte; usize::from(size)]);
+                    self.session.raw(&vec![byte; usize::from(size)])?;
                 }
                 None => self.session.fail(RemoteError::new("nothing there"))?,
             },

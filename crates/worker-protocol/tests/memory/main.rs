@@ -3,6 +3,7 @@
 mod asked_for;
 mod handshake;
 mod inexpressible;
+mod lengths;
 mod script;
 mod store;
 mod uploads;

@@ -19,6 +19,8 @@ pub(crate) struct Connection {
     sent: usize,
     /// That nothing more will come, and why if that was a failure.
     end_of_input: Option<Option<(io::ErrorKind, String)>>,
+    /// Why nothing can be sent any more.
+    output_failure: Option<(io::ErrorKind, String)>,
     /// Why the session is of no further use.
     ended: Option<Error>,
 }
@@ -32,6 +34,7 @@ impl Connection {
             outgoing: Vec::new(),
             sent: 0,
             end_of_input: None,
+            output_failure: None,
             ended: None,
         }
     }
@@ -88,6 +91,23 @@ impl Connection {
     pub(crate) fn input_ended(&mut self, failure: Option<&io::Error>) {
         let failure = failure.map(|error| (error.kind(), error.to_string()));
         self.end_of_input.get_or_insert(failure);
+    }
+
+    /// Notes that nothing can be sent any more. What the peer has said before can still be read, and may tell why.
+    pub(crate) fn output_failed(&mut self, failure: &io::Error) {
+        let failure = (failure.kind(), failure.to_string());
+        self.output_failure.get_or_insert(failure);
+        self.discard_outgoing();
+    }
+
+    /// Why nothing can be sent any more, if so.
+    pub(crate) fn output_failure(&self, place: Place) -> Option<Error> {
+        let (kind, message) = self.output_failure.clone()?;
+        Some(Error::Io {
+            place,
+            kind,
+            message,
+        })
     }
 
     pub(crate) fn input_has_ended(&self) -> bool {
@@ -164,12 +184,19 @@ impl Connection {
 
     /// Why nothing more will come.
     pub(crate) fn why_closed(&self, place: Place) -> Error {
-        match self.end_of_input.clone().flatten() {
-            Some((kind, message)) => Error::Io {
+        if let Some((kind, message)) = self.end_of_input.clone().flatten() {
+            return Error::Io {
                 place,
                 kind,
                 message,
-            },
+            };
+        }
+        match self.output_failure(place) {
+            // Who has closed the connection does not listen either: that says nothing more.
+            Some(Error::Io { kind, .. }) if kind == io::ErrorKind::BrokenPipe => {
+                Error::Closed { place }
+            }
+            Some(failure) => failure,
             None => Error::Closed { place },
         }
     }

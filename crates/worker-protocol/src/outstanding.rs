@@ -94,16 +94,17 @@ impl Outstanding {
     }
 
     /// # Errors
-    /// [`Misuse`], unless the reply to request `number` comes next.
-    pub(crate) fn check_turn(&self, number: u64) -> Result<(), Error> {
-        match self.front() {
-            Some(next) if next.number == number => Ok(()),
-            Some(next) if next.number < number => Err(Misuse::OutOfOrder {
-                wanted: number,
+    /// [`Misuse`], unless the reply to the request at `wanted` comes next.
+    pub(crate) fn check_turn(&self, wanted: Place) -> Result<(), Error> {
+        let misuse = match self.front() {
+            Some(next) if next == wanted => return Ok(()),
+            Some(next) if next.number == wanted.number => Misuse::ForeignTicket { wanted, next },
+            Some(next) if next.number < wanted.number => Misuse::OutOfOrder {
+                wanted: wanted.number,
                 next,
-            }
-            .into()),
-            _ => Err(Misuse::AlreadyRead(number).into()),
-        }
+            },
+            _ => Misuse::AlreadyRead(wanted.number),
+        };
+        Err(misuse.into())
     }
 }

@@ -119,7 +119,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Streams<R, W> {
             if written.is_ok() {
                 written = ready!(self.poll_flush(task));
             }
-            self.write_failed = written.is_err();
+            if let Err(failure) = written {
+                self.write_failed = true;
+                connection.output_failed(&failure);
+            }
         }
         if self.write_failed {
             connection.discard_outgoing();

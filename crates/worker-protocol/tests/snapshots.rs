@@ -118,6 +118,10 @@ fn conversation() {
         Error::Incompatible(Incompatible::Magic(0x3231_2f31_2e31_2048)),
         Error::Incompatible(Incompatible::Version(0x20a)),
         Error::Incompatible(Incompatible::OlderThanAssumed(0x205)),
+        Error::Incompatible(Incompatible::Dialects {
+            version: Version::guix(0x64),
+            assumed: Version::nix(37)
+        }),
         Error::AssumedTooMuch {
             assumed: Version::nix(37),
             daemon: version
@@ -150,6 +154,15 @@ fn conversation() {
         },
         Error::Misused(Misuse::OutOfOrder {
             wanted: 5,
+            next: place
+        }),
+        Error::WrongLength { place, more: true },
+        Error::WrongLength { place, more: false },
+        Error::Misused(Misuse::ForeignTicket {
+            wanted: Place {
+                number: 3,
+                operation: "IsValidPath"
+            },
             next: place
         }),
         Error::Misused(Misuse::AlreadyRead(2)),

@@ -95,6 +95,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Client<R, W> {
         self.session.outstanding()
     }
 
+    /// Why nothing can be sent any more, if so. Replies are waited for none the less, as the daemon may have said why;
+    /// who gives up waiting finds the reason here.
+    pub fn output_failure(&self) -> Option<Error> {
+        self.session.output_failure()
+    }
+
     /// Ends the conversation, and hands the streams back with what came from the daemon and was not used.
     pub fn into_parts(self) -> (R, W, Vec<u8>) {
         let (reader, writer) = self.streams.into_parts();

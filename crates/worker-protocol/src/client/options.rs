@@ -18,7 +18,7 @@ pub struct Options {
     /// The version that the daemon is believed to have at least. Requests can then be queued (and sent) before the
     /// first byte came from the daemon. The session announces the lower of this and `version`, so every
     /// daemon that is not older does as expected; an older one makes all requests fail with
-    /// [`Error::AssumedTooMuch`].
+    /// [`Error::AssumedTooMuch`]. It has to be of the same dialect.
     pub assume: Option<Version>,
     /// The most bytes that one message of the daemon may have: a larger one ends the connection as
     /// [`Kind::TooLarge`](crate::wire::Kind::TooLarge). Archives and other data do not count.

@@ -33,7 +33,7 @@ impl Session {
         if let Some(upload) = &self.upload {
             return Err(Misuse::WithinUpload(upload.place).into());
         }
-        self.outstanding.check_turn(number)?;
+        self.outstanding.check_turn(place)?;
         self.raw = false;
         if !self.at_body {
             let tunnelled = O::upload(self.context.version) == Upload::Tunnelled;

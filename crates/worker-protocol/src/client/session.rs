@@ -8,7 +8,7 @@ use crate::log::Log;
 use crate::operation::Upload;
 use crate::outstanding::{HANDSHAKE, Outstanding, Ticket};
 use crate::wire::{Decoder, Encoder, Stop};
-use crate::{Context, Error, Misuse, Operation, Place, Version};
+use crate::{Context, Error, Incompatible, Misuse, Operation, Place, Version};
 
 /// How far something has come.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +53,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session whose handshake stands in [`Session::outgoing`].
+    /// A session whose handshake stands in [`Session::outgoing`]. It has ended already if the version to announce and
+    /// the one to assume are of different dialects.
     pub fn new(options: Options) -> Session {
         let version = match options.assume {
             Some(assumed) => assumed.min(options.version),
@@ -61,7 +62,14 @@ impl Session {
         };
         let assumed = options.assume.is_some();
         let mut connection = Connection::new(options.max_message);
-        handshake::encode_client(&mut connection.encoder(), version, assumed);
+        match options.assume {
+            Some(assumed) if assumed.dialect() != options.version.dialect() => {
+                let version = options.version;
+                let mixed = Incompatible::Dialects { version, assumed };
+                connection.end(Error::Incompatible(mixed));
+            }
+            _ => handshake::encode_client(&mut connection.encoder(), version, assumed),
+        }
         Session {
             context: Context {
                 store_dir: options.store_dir,
@@ -82,9 +90,16 @@ impl Session {
 
     byte_methods!("daemon");
 
-    /// Says that nothing can be sent any more. What the daemon had said before can still be read.
-    pub fn sending_failed(&mut self) {
-        self.connection.discard_outgoing();
+    /// Says that nothing can be sent any more, and why. What the daemon had said before can still be read; where it
+    /// ends, this is the reason.
+    pub fn output_failed(&mut self, failure: &std::io::Error) {
+        self.connection.output_failed(failure);
+    }
+
+    /// Why nothing can be sent any more, if so: a daemon that goes on to be silent may have got no request.
+    pub fn output_failure(&self) -> Option<Error> {
+        let next = self.outstanding.front().unwrap_or(HANDSHAKE);
+        self.connection.output_failure(next)
     }
 
     /// The version that requests are encoded for, once it is known (or assumed).

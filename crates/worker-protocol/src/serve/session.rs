@@ -92,9 +92,16 @@ impl Session {
 
     byte_methods!("server");
 
-    /// Says that nothing can be sent any more. What the server had said before can still be read.
-    pub fn sending_failed(&mut self) {
-        self.connection.discard_outgoing();
+    /// Says that nothing can be sent any more, and why. What the server had said before can still be read; where it
+    /// ends, this is the reason.
+    pub fn output_failed(&mut self, failure: &std::io::Error) {
+        self.connection.output_failed(failure);
+    }
+
+    /// Why nothing can be sent any more, if so: a server that goes on to be silent may have got no request.
+    pub fn output_failure(&self) -> Option<Error> {
+        let next = self.outstanding.front().unwrap_or(HANDSHAKE);
+        self.connection.output_failure(next)
     }
 
     /// The version that requests are encoded for, once it is known (or assumed).
@@ -297,7 +304,7 @@ impl Session {
         if let Some(upload) = &self.upload {
             return Err(Misuse::WithinUpload(upload.place).into());
         }
-        self.outstanding.check_turn(place.number)?;
+        self.outstanding.check_turn(place)?;
         self.raw = None;
         let progress = self.read(place, C::decode_reply)?;
         if let Progress::Ready(_) = progress {

@@ -1,12 +1,18 @@
 //! Data that is sent while the daemon speaks, or while nobody reads.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context as Task, Poll};
+
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use worker_protocol::client::{Event, Options, Progress};
 use worker_protocol::operation::{
     AddMultipleToStore, AddTextToStore, AddToStoreNar, IsValidPath, NarFromPath, Operation,
 };
 use worker_protocol::wire::{Decoder, Encoder, Kind, Stop};
-use worker_protocol::{Context, Error, Log, Misuse, Place, RemoteError, Request, Version};
+use worker_protocol::{
+    Context, Error, Incompatible, Log, Misuse, Place, RemoteError, Request, Version,
+};
 
 use crate::script::{LAST, Script};
 use crate::{TestServer, pair, path, valid_path, within};
@@ -412,6 +418,85 @@ async fn an_upload_behind_other_requests_ends_when_the_daemon_does() {
     assert_eq!(client.reply(first, log).await, Ok(true), "it had come");
     let error = client.reply(second, log).await;
     assert_eq!(error, Err(closed(place(2, "IsValidPath"))));
+}
+
+/// A writer that fails in a way that no reader hears of.
+struct Unreachable;
+
+impl AsyncWrite for Unreachable {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Task<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::NetworkUnreachable.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Task<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Task<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn why_nothing_could_be_sent_is_told_where_the_daemon_says_nothing() {
+    let (ours, theirs) = tokio::io::duplex(100);
+    let options = Options::nix(store_path::StoreDir::NIX);
+    let options = Options {
+        assume: Some(Version::nix(37)),
+        ..options
+    };
+    let mut client = worker_protocol::client::Client::new(ours, Unreachable, options);
+    let ask = IsValidPath { path: path("x") };
+    let ticket = client.queue(&ask).await.expect("queued");
+    tokio::select! {
+        biased;
+        _ = client.next(ticket) => panic!("the daemon is silent"),
+        () = std::future::ready(()) => {}
+    }
+    let failure = client.output_failure().expect("it was tried");
+    let kind = io::ErrorKind::NetworkUnreachable;
+    assert!(matches!(&failure, Error::Io { kind: why, .. } if *why == kind));
+    drop(theirs);
+    let reply = within(client.next(ticket)).await;
+    assert_eq!(reply, Err(failure));
+}
+
+#[tokio::test]
+async fn a_ticket_is_of_its_own_connection() {
+    let client = || pair(4096, Version::nix(37), Version::nix(37), true);
+    let ((mut client, mut daemon), (mut other, _)) = (client(), client());
+    let path = || path("x");
+    let valid = client.queue(&IsValidPath { path: path() }).await;
+    let fetch = other.queue(&NarFromPath { path: path() }).await;
+    let place = |operation| Place {
+        number: 1,
+        operation,
+    };
+    let foreign = Misuse::ForeignTicket {
+        wanted: place("NarFromPath"),
+        next: place("IsValidPath"),
+    };
+    let log = &mut |_| {};
+    let reply = client.reply(fetch.expect("queued"), log);
+    let (reply, greeted) = within(async { tokio::join!(reply, daemon.accept()) }).await;
+    greeted.expect("the client follows the protocol");
+    assert_eq!(reply, Err(foreign.into()));
+    valid.expect("queued");
+}
+
+#[test]
+fn a_version_of_the_other_dialect_is_not_assumed() {
+    let (version, assumed) = (Version::GUIX_NEWEST, Version::nix(37));
+    let mut session = worker_protocol::client::Session::new(Options {
+        assume: Some(assumed),
+        ..Options::guix(store_path::StoreDir::GUIX)
+    });
+    let mixed = Incompatible::Dialects { version, assumed };
+    assert_eq!(session.outgoing(), b"");
+    let mixed = Error::Incompatible(mixed);
+    assert_eq!(session.poll_version(), Err(mixed.clone()));
+    let queued = session.queue(&IsValidPath { path: path("x") });
+    assert_eq!(queued.map(|_| ()), Err(mixed));
 }
 
 #[test]

@@ -7,6 +7,9 @@ use crate::{Context, Error, Misuse, Operation, Place, ValidPathInfo, Value, Vers
 /// Frames smaller than this are gathered until they reach it.
 const FRAME: usize = 64 << 10;
 
+/// How much is kept to be sent for a daemon that says nothing more. It may still listen.
+const KEPT: usize = 1 << 20;
+
 /// Infos within AddMultipleToStore's data have the layout of this version, whatever was agreed on.
 const MULTIPLE: Version = Version::nix(16);
 
@@ -139,8 +142,9 @@ impl Session {
         state.check_room(data.len())?;
         let out = self.connection.queue();
         let taken = match state.kind {
-            // What the daemon said last is read by [`Session::poll_upload`].
-            _ if state.answered || ended => data.len(),
+            _ if state.answered => data.len(),
+            // It has said its last word on this upload, which [`Session::poll_upload`] reads.
+            _ if ended && out.len() > KEPT => data.len(),
             Upload::Framed if state.gathered.len() + data.len() < FRAME => {
                 state.gathered.extend_from_slice(data);
                 data.len()

@@ -193,9 +193,10 @@ impl Connection {
         }
         match self.output_failure(place) {
             // Who has closed the connection does not listen either: that says nothing more.
-            Some(Error::Io { kind, .. }) if kind == io::ErrorKind::BrokenPipe => {
-                Error::Closed { place }
-            }
+            Some(Error::Io {
+                kind: io::ErrorKind::BrokenPipe,
+                ..
+            }) => Error::Closed { place },
             Some(failure) => failure,
             None => Error::Closed { place },
         }

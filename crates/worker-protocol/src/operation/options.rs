@@ -58,8 +58,11 @@ impl Default for SetOptions {
     }
 }
 
+/// One of the numbers.
+type Field = fn(&mut SetOptions) -> &mut u64;
+
 /// What Guix has as settings by these names, from 0x161 on.
-const PAIRS: [(&str, fn(&mut SetOptions) -> &mut u64); 3] = [
+const PAIRS: [(&str, Field); 3] = [
     ("build-max-jobs", |options| &mut options.max_build_jobs),
     ("build-max-silent-time", |options| {
         &mut options.max_silent_time

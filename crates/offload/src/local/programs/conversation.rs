@@ -173,7 +173,7 @@ impl Conversation {
         match self.talk.stream.write_all(self.session.outgoing()) {
             Ok(()) => self.session.sent(sent),
             // It has ended; what it said before is there to be read.
-            Err(error) if has_hung_up(&error) => self.session.sending_failed(),
+            Err(error) if has_hung_up(&error) => self.session.output_failed(&error),
             Err(error) => return self.session.input_ended(Some(&self.talk.in_words(error))),
         }
         while self.session.buffered() < count {

@@ -3,6 +3,9 @@
 /// How much is read from a peer at once when nothing larger is wanted.
 pub(crate) const READ_SIZE: usize = 256 << 10;
 
+/// How much memory is kept for what comes next. One large value is no reason to hold as much for ever.
+const KEPT: usize = 4 << 20;
+
 /// A queue of bytes in one piece. Its memory follows the bytes that really came: room for more is made
 /// only as much as is there already, or [`READ_SIZE`].
 #[derive(Debug, Default)]
@@ -35,6 +38,9 @@ impl Buffer {
         if self.start == self.end {
             self.start = 0;
             self.end = 0;
+            if self.storage.len() > KEPT {
+                self.storage = Vec::new();
+            }
         }
     }
 
@@ -99,5 +105,18 @@ mod tests {
             buffer.consume(take);
         }
         assert!(buffer.storage.len() <= 4 * READ_SIZE);
+    }
+
+    #[test]
+    fn the_memory_of_a_large_value_is_given_back() {
+        let mut buffer = Buffer::default();
+        buffer.extend(&vec![7; 2 * KEPT]);
+        buffer.consume(2 * KEPT - 1);
+        assert_eq!(buffer.bytes(), [7]);
+        buffer.consume(1);
+        assert_eq!(
+            (buffer.storage.len(), buffer.offset()),
+            (0, 2 * KEPT as u64)
+        );
     }
 }

@@ -46,8 +46,8 @@ const READ_AHEAD: usize = 1 << 20;
 /// # Waiting and giving up
 ///
 /// There are no timeouts inside: wrap the futures. [`Server::next_request`], [`Server::upload_chunk`],
-/// [`Server::next_path`], [`Server::flush`] and [`Server::hung_up`] may be dropped at any time and called
-/// again. [`Server::answer`] and [`Server::fail`] may not: whether the answer was given is not known then.
+/// [`Server::next_path`], [`Server::request_begins`], [`Server::flush`] and [`Server::hung_up`] may be dropped at
+/// any time and called again. [`Server::answer`] and [`Server::fail`] may not: whether the answer was given is not known then.
 #[derive(Debug)]
 pub struct Server<R, W> {
     session: Session,
@@ -98,6 +98,18 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Server<R, W> {
             self.read_more(count).await?;
         }
         self.flush().await
+    }
+
+    /// Waits until something of the next request is there, or the client has hung up. Answers that were not
+    /// sent yet are sent before.
+    ///
+    /// # Errors
+    /// Why the connection is of no use.
+    pub async fn request_begins(&mut self) -> Result<(), Error> {
+        match self.session.buffered() {
+            0 => self.read_more(1).await,
+            _ => Ok(()),
+        }
     }
 
     /// Waits for the next request; nothing once the client has hung up between requests.

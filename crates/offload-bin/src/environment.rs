@@ -10,10 +10,12 @@ use offload::link::{Identity, Timeouts};
 use offload::local::{GuixDirectories, GuixKeys, Limits, StoreDirectories};
 use offload::machines::MachineList;
 use offload::machines::scheme::{GuixRepl, read_machine_file};
+use offload::store;
 
 use crate::guix;
 
-/// The variable that changes how long is waited for a machine: `NAME=SECONDS`, separated by commas.
+/// The variable that changes how long is waited for a machine, and for a client of the store endpoint:
+/// `NAME=SECONDS`, separated by commas.
 const BOUNDS: &str = "OFFLOAD_BOUNDS";
 
 /// The variable that changes what a machine may make this host write: `NAME=BYTES`, separated by commas.
@@ -21,16 +23,23 @@ const LIMITS: &str = "OFFLOAD_LIMITS";
 
 /// Reads `NIX_STORE_DIR`, `NIX_STATE_DIR`, `OFFLOAD_BOUNDS`, and who runs this.
 pub(crate) fn surroundings() -> Surroundings {
+    endpoint_surroundings().0
+}
+
+/// The same, and what `OFFLOAD_BOUNDS` says of the endpoint's clients.
+pub(crate) fn endpoint_surroundings() -> (Surroundings, store::Bounds) {
     let defaults = StoreDirectories::default();
-    Surroundings {
+    let (timeouts, bounds) = timeouts();
+    let surroundings = Surroundings {
         directories: StoreDirectories {
             store: variable("NIX_STORE_DIR").unwrap_or(defaults.store),
             state: variable("NIX_STATE_DIR").map_or(defaults.state, PathBuf::from),
         },
         programs: nix_programs().unwrap_or_default(),
         identity: identity(),
-        timeouts: timeouts(),
-    }
+        timeouts,
+    };
+    (surroundings, bounds)
 }
 
 /// The folder that the daemon's own program is in, which called this one as a hook.
@@ -40,12 +49,11 @@ fn nix_programs() -> Option<PathBuf> {
     folder.join("nix-store").exists().then(|| folder.to_owned())
 }
 
-fn timeouts() -> Timeouts {
-    variable(BOUNDS).map_or_else(Timeouts::default, |text| {
-        bounds(&text).unwrap_or_else(|problem| {
-            eprintln!("offload: {BOUNDS} is left aside: {problem}");
-            Timeouts::default()
-        })
+fn timeouts() -> (Timeouts, store::Bounds) {
+    let text = variable(BOUNDS).unwrap_or_default();
+    bounds(&text).unwrap_or_else(|problem| {
+        eprintln!("offload: {BOUNDS} is left aside: {problem}");
+        Default::default()
     })
 }
 
@@ -57,7 +65,7 @@ pub(crate) async fn guix_surroundings() -> GuixSurroundings {
         keys: guix_keys(&directories),
         directories,
         identity: identity(),
-        timeouts: timeouts(),
+        timeouts: timeouts().0,
         limits: limits(),
     }
 }
@@ -155,11 +163,13 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Reads `connect=5,key-exchange=5,authentication=5,channel=5,greeting=5,keep-alive=2.5`, each in seconds;
-/// what is not named keeps its default.
-fn bounds(text: &str) -> Result<Timeouts, String> {
-    let mut timeouts = Timeouts::default();
-    for pair in text.split(',') {
+/// Reads `connect=5,key-exchange=5,authentication=5,channel=5,greeting=5,keep-alive=2.5`, and for clients
+/// `client-greeting=5,client-request=30,client-silence=60,client-idle=3600`, each in seconds; what is not
+/// named keeps its default.
+fn bounds(text: &str) -> Result<(Timeouts, store::Bounds), String> {
+    let (mut timeouts, mut clients) = (Timeouts::default(), store::Bounds::default());
+    let pairs = text.split(',').filter(|_| !text.is_empty());
+    for pair in pairs {
         let (name, seconds) = pair.split_once('=').unwrap_or((pair, ""));
         let bound = match name.trim() {
             "connect" => &mut timeouts.connect,
@@ -168,6 +178,10 @@ fn bounds(text: &str) -> Result<Timeouts, String> {
             "channel" => &mut timeouts.channel,
             "greeting" => &mut timeouts.greeting,
             "keep-alive" => &mut timeouts.keep_alive,
+            "client-greeting" => &mut clients.greeting,
+            "client-request" => &mut clients.request,
+            "client-silence" => &mut clients.silence,
+            "client-idle" => &mut clients.idle,
             _ => return Err(format!("no bound is called {name:?}")),
         };
         *bound = (seconds.trim().parse().ok())
@@ -175,7 +189,7 @@ fn bounds(text: &str) -> Result<Timeouts, String> {
             .filter(|bound| !bound.is_zero())
             .ok_or_else(|| format!("{name} is no number of seconds above zero: {seconds:?}"))?;
     }
-    Ok(timeouts)
+    Ok((timeouts, clients))
 }
 
 /// The user who runs this, and the environment that configuration files refer to. Daemons are often
@@ -228,12 +242,18 @@ mod tests {
     fn bounds_are_seconds_by_name() {
         let defaults = Timeouts::default();
         assert_eq!(
-            bounds("connect=5, keep-alive=0.5"),
-            Ok(Timeouts {
-                connect: Duration::from_secs(5),
-                keep_alive: Duration::from_millis(500),
-                ..defaults
-            })
+            bounds("connect=5, keep-alive=0.5,client-silence=7"),
+            Ok((
+                Timeouts {
+                    connect: Duration::from_secs(5),
+                    keep_alive: Duration::from_millis(500),
+                    ..defaults
+                },
+                store::Bounds {
+                    silence: Duration::from_secs(7),
+                    ..store::Bounds::default()
+                }
+            ))
         );
         let wrong = [
             "patience=5",

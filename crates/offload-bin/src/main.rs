@@ -11,6 +11,7 @@ mod guix;
 mod guix_hook;
 mod guix_offload;
 mod hook_process;
+mod listen;
 mod lists;
 mod machines;
 mod nix_hook;

@@ -1,26 +1,21 @@
 //! The store endpoint: one client on standard input and output, or any number on a socket.
 
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::rc::Rc;
-use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, value_parser};
 use offload::local::{NixPrograms, StoreLocation};
-use offload::store::{Coordinator, builders_line, serve};
-use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
+use offload::machines::Machine;
+use offload::store::{Bounds, Coordinator, builders_line, serve};
 use tokio::task::LocalSet;
 
-use crate::environment::surroundings;
+use crate::environment::endpoint_surroundings;
+use crate::listen::listen;
 use crate::lists;
 
 /// Our own machine list, and that of a stock Nix for hosts that have none. What nix.conf says of
 /// builders does not count here: it names this program.
 const LISTS: [&str; 2] = ["/etc/offload/machines.toml", "/etc/nix/machines"];
-/// How many clients a socket serves at a time. More wait.
-const MAX_CLIENTS: usize = 1024;
 
 /// Serves all machines as one store that builds.
 #[derive(Args)]
@@ -31,6 +26,42 @@ pub(crate) struct Store {
     /// /etc/offload/machines.toml, or where that is missing /etc/nix/machines.
     #[arg(long, value_name = "LIST")]
     machines: Option<String>,
+    #[command(flatten)]
+    sizes: Sizes,
+}
+
+/// How much clients may ask for. How long they may take is said by OFFLOAD_BOUNDS.
+#[derive(Args, Clone, Copy)]
+struct Sizes {
+    /// How many clients a socket serves at a time; one user may have half of them. More wait.
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = value_parser!(u16).range(1..))]
+    max_clients: u16,
+    /// The most that is held of one request, in MiB: a derivation, a list of paths.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = value_parser!(u32).range(1..=512))]
+    max_message: u32,
+    /// The most data that one request may bring, in MiB: an archive.
+    #[arg(long, value_name = "MIB", default_value_t = 1 << 20, value_parser = value_parser!(u32).range(1..))]
+    max_upload: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Sizes {
+            max_clients: 1024,
+            max_message: 64,
+            max_upload: 1 << 20,
+        }
+    }
+}
+
+impl Sizes {
+    fn bound(self, bounds: Bounds) -> Bounds {
+        Bounds {
+            request_size: (self.max_message as usize) << 20,
+            upload_size: u64::from(self.max_upload) << 20,
+            ..bounds
+        }
+    }
 }
 
 #[derive(Args)]
@@ -59,6 +90,7 @@ impl Store {
         Store {
             what,
             machines: None,
+            sizes: Sizes::default(),
         }
     }
 
@@ -73,8 +105,11 @@ impl Store {
     }
 
     fn serve(self) -> Result<(), String> {
-        let coordinator = coordinator(self.machines.as_deref())?;
+        let coordinator = coordinator(self.machines.as_deref(), self.sizes)?;
         if self.what.print_builders {
+            if coordinator.machines.is_empty() {
+                return Err("there is no machine to build on".to_owned());
+            }
             let program = std::env::current_exe().map_err(|error| error.to_string())?;
             let program = program.display().to_string();
             println!("{}", builders_line(&coordinator.machines, &program));
@@ -90,7 +125,10 @@ impl Store {
                 let served = serve(streams.0, streams.1, &coordinator).await;
                 served.map_err(|error| error.to_string())
             }),
-            Some(path) => LocalSet::new().block_on(&runtime, listen(&path, coordinator)),
+            Some(path) => {
+                let max_clients = usize::from(self.sizes.max_clients);
+                LocalSet::new().block_on(&runtime, listen(&path, coordinator, max_clients))
+            }
         };
         // A thread may still be reading standard input; the process does not wait for it.
         runtime.shutdown_background();
@@ -98,14 +136,31 @@ impl Store {
     }
 }
 
-fn coordinator(machines: Option<&str>) -> Result<Coordinator, String> {
-    let surroundings = surroundings();
+/// Whether an entry hands its builds to this very program, which would hand them to itself for ever.
+fn is_this_program(machine: &Machine) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    let program = machine.remote_program.first();
+    let program = program.and_then(|program| real(Path::new(program)));
+    machine.uri.host() == "localhost"
+        && program.is_some_and(|program| std::env::current_exe().is_ok_and(|own| own == program))
+}
+
+fn coordinator(machines: Option<&str>, sizes: Sizes) -> Result<Coordinator, String> {
+    let (surroundings, bounds) = endpoint_surroundings();
     let [own, stock] = LISTS;
     let default = if Path::new(own).exists() { own } else { stock };
-    let list = lists::read(Some(machines.unwrap_or(default)));
+    let mut list = lists::read(Some(machines.unwrap_or(default)));
     for problem in &list.problems {
         eprintln!("offload: {problem}");
     }
+    list.machines.retain(|machine| {
+        let is_other = !is_this_program(machine);
+        if !is_other {
+            let place = &machine.origin;
+            eprintln!("offload: {place}: this entry is the endpoint itself, and is left out");
+        }
+        is_other
+    });
     let directories = surroundings.directories;
     let location = StoreLocation::from_setting("", &directories);
     let socket = std::env::var_os("NIX_DAEMON_SOCKET_PATH").map(PathBuf::from);
@@ -120,50 +175,6 @@ fn coordinator(machines: Option<&str>) -> Result<Coordinator, String> {
         state_dir: directories.state,
         identity: surroundings.identity,
         timeouts: surroundings.timeouts,
+        bounds: sizes.bound(bounds),
     })
-}
-
-async fn listen(path: &Path, coordinator: Coordinator) -> Result<(), String> {
-    let listener = listener(path)?;
-    let coordinator = Rc::new(coordinator);
-    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
-    loop {
-        let place = places.clone().acquire_owned().await;
-        let place = place.map_err(|error| error.to_string())?;
-        let (stream, _) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of descriptors, as a rule: others may give some back.
-                eprintln!("offload: failed to accept a client: {error}");
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-                continue;
-            }
-        };
-        let coordinator = coordinator.clone();
-        tokio::task::spawn_local(async move {
-            let (reader, writer) = stream.into_split();
-            if let Err(error) = serve(reader, writer, &coordinator).await {
-                eprintln!("offload: client: {error}");
-            }
-            drop(place);
-        });
-    }
-}
-
-/// The socket that systemd hands over, or a new one at `path`. One that nobody listens on any more is
-/// replaced.
-fn listener(path: &Path) -> Result<UnixListener, String> {
-    let failed = |error: std::io::Error| format!("failed to listen on {}: {error}", path.display());
-    let given = listenfd::ListenFd::from_env().take_unix_listener(0);
-    if let Some(listener) = given.map_err(failed)? {
-        listener.set_nonblocking(true).map_err(failed)?;
-        return UnixListener::from_std(listener).map_err(failed);
-    }
-    let is_socket = path
-        .symlink_metadata()
-        .is_ok_and(|found| found.file_type().is_socket());
-    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path).map_err(failed)?;
-    }
-    UnixListener::bind(path).map_err(failed)
 }

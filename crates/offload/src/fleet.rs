@@ -206,22 +206,8 @@ impl Fleet {
                 Ok(chosen) => chosen,
                 Err(answer) => return Ok(answer),
             };
-            let target = self.target(index, log);
-            let machine = &self.machines[index];
-            let known = self.health.of(machine);
-            let store_dir = self.store_dir.clone();
-            let connected = match target {
-                Ok(target) => {
-                    let (question, dialect) = (foresee(), self.dialect);
-                    Remote::connect(machine, &target, store_dir, dialect, &known, &question, log)
-                        .await
-                }
-                Err(error) => Err(Failure::Link(error)),
-            };
-            match connected {
+            match self.connect(index, &foresee(), log).await {
                 Ok(remote) => {
-                    let (way, protocol) = (remote.way(), remote.protocol());
-                    self.health.reached(machine, way, protocol);
                     if self.is_overloaded(index, &remote, log).await {
                         remote.close().await;
                         continue;
@@ -236,6 +222,7 @@ impl Fleet {
                     })));
                 }
                 Err(failure) => {
+                    let machine = &self.machines[index];
                     let uri = &machine.uri;
                     let message = format!("offload: failed to reach {uri}: {failure}");
                     log.daemon.message(Level::Warning, &message);
@@ -245,6 +232,46 @@ impl Fleet {
                 }
             }
         }
+    }
+
+    /// Connects to the machine of that URI for something else than a build: no slot is held.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be reached.
+    pub async fn reach(&mut self, uri: &str, log: &mut Log) -> Result<Box<Lease>, String> {
+        let index = self
+            .machines
+            .iter()
+            .position(|machine| machine.uri.as_str() == uri);
+        let index = index.ok_or_else(|| format!("{uri} is no machine any more"))?;
+        let question = Question::default();
+        let remote = self.connect(index, &question, log).await;
+        let remote = remote.map_err(|failure| format!("failed to reach {uri}: {failure}"))?;
+        Ok(Box::new(Lease {
+            machine: self.machines[index].clone(),
+            remote,
+            reason: "it has what is asked for".to_owned(),
+            index,
+            slot: None,
+        }))
+    }
+
+    async fn connect(
+        &mut self,
+        index: usize,
+        question: &Question,
+        log: &mut Log,
+    ) -> Result<Remote, Failure> {
+        let target = self.target(index, log)?;
+        let machine = &self.machines[index];
+        let known = self.health.of(machine);
+        let (store_dir, dialect) = (self.store_dir.clone(), self.dialect);
+        let connecting =
+            Remote::connect(machine, &target, store_dir, dialect, &known, question, log);
+        let remote = connecting.await?;
+        self.health
+            .reached(machine, remote.way(), remote.protocol());
+        Ok(remote)
     }
 
     /// Whether a machine with a guix-daemon has enough to do already, or too little disk. What it

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nar::{Decoder, Digest, Event, Observe, Step};
+use nar::{Decoder, Digest, Event, Fingerprint, Observe, Step};
 use store_path::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, HashFormat, Hasher};
 use worker_protocol::ValidPathInfo;
 
@@ -215,6 +215,16 @@ impl Passing {
             return Err(self.check.too_long());
         }
         Ok((consumed, finished))
+    }
+
+    /// How many bytes have passed.
+    pub(crate) fn size(&self) -> u64 {
+        self.check.digest.size()
+    }
+
+    /// Size and hash of what has passed so far.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.check.digest.clone().finish()
     }
 
     /// Compares with what was promised.

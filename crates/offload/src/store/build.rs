@@ -1,45 +1,38 @@
-//! Builds for a client of the endpoint, and the outputs that stay on the machine until they are asked
-//! for.
+//! Builds for a client of the endpoint.
 
 use std::collections::BTreeMap;
 
-use store_path::{ContentAddress, StoreDir, StorePath};
+use store_path::{StoreDir, StorePath};
 use worker_protocol::operation::BuildDerivation;
-use worker_protocol::{BuildResult, BuildStatus, ValidPathInfo};
+use worker_protocol::{BuildResult, BuildStatus};
+
+use super::harvest::{Harvest, Output};
 
 use crate::build::{Made, Wish, expected, make, promise};
 use crate::failover::{GivenUp, with_failover};
-use crate::failure::{Consequence, Failure, RemoteFailure};
-use crate::fleet::{Answer, Fleet, Lease, Patience};
+use crate::failure::{Consequence, Failure};
+use crate::fleet::{Answer, Fleet, Patience};
 use crate::job::{BuildOptions, Job};
-use crate::local::{ImportError, LocalStore, Passing};
-use crate::log::{Level, Log};
-use crate::remote::{ArchiveClaim, Question, Remote};
+use crate::local::LocalStore;
+use crate::log::Log;
+use crate::remote::{Question, Remote};
 use crate::schedule::Demand;
 
-/// The machine of the last build, and what it made.
-pub(super) struct Harvest {
-    lease: Box<Lease>,
-    outputs: BTreeMap<StorePath, Output>,
+/// A build, and what it demands of a machine.
+pub(super) struct Order {
+    job: Job,
+    demand: Demand,
 }
 
-/// One output on the machine.
-struct Output {
-    valid: ValidPathInfo,
-    address: Option<ContentAddress>,
-    /// The archive, if it was asked for already.
-    archive: Option<ArchiveClaim>,
-}
-
-/// Builds `job` on whichever machine does it, waiting for a slot if it has to. A failure is a result
+/// Does `order` on whichever machine does it, waiting for a slot if it has to. A failure is a result
 /// like any other.
 pub(super) async fn build(
     fleet: &mut Fleet,
     store: &LocalStore,
-    job: &Job,
-    demand: &Demand,
+    order: Order,
     log: &mut Log,
 ) -> (BuildResult, Option<Harvest>) {
+    let Order { job, demand } = &order;
     let name = store.store_dir().print(&job.path);
     let foresee = || Question {
         inputs: job.inputs.clone(),
@@ -66,7 +59,7 @@ pub(super) async fn build(
     match with_failover(lease, fleet, demand, job, &name, log, work).await {
         Ok((mut lease, (result, outputs))) => {
             lease.release_slot();
-            (result, Some(Harvest { lease, outputs }))
+            (result, Some(Harvest::new(lease, order, outputs)))
         }
         Err(given_up) => (explain(&name, given_up), None),
     }
@@ -119,75 +112,6 @@ fn failed(status: BuildStatus, why: String) -> BuildResult {
     }
 }
 
-/// Why an output could not be handed on.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum HandOnError {
-    /// The machine is in trouble.
-    #[error("failed to copy an output from {0}: {1}")]
-    Machine(String, RemoteFailure),
-    /// What came is not what was promised.
-    #[error("{1} (from {0})")]
-    Content(String, ImportError),
-    /// The client.
-    #[error("failed to {0}")]
-    Client(#[from] worker_protocol::Error),
-}
-
-impl Harvest {
-    /// What is known of `path`, if it is one of the outputs.
-    pub(super) fn info(&self, path: &StorePath) -> Option<&ValidPathInfo> {
-        Some(&self.outputs.get(path)?.valid)
-    }
-
-    /// Hands the archive of an output to `take` as it comes. The end of it is only handed on when all
-    /// of it was as promised.
-    pub(super) async fn hand_on(
-        &mut self,
-        path: &StorePath,
-        log: &mut Log,
-        mut take: impl AsyncFnMut(&[u8]) -> Result<(), worker_protocol::Error>,
-    ) -> Result<(), HandOnError> {
-        let remote = &mut self.lease.remote;
-        let uri = remote.uri().to_owned();
-        let output = self.outputs.get_mut(path).expect("it was looked up before");
-        let machine = |error| HandOnError::Machine(uri.clone(), error);
-        let content = |error| HandOnError::Content(uri.clone(), error);
-        let claim = match output.archive.take() {
-            Some(claim) => claim,
-            None => match remote.queue_archive(path.clone()).await {
-                Ok(claim) => claim,
-                Err(failure) => {
-                    log.daemon.message(Level::Warning, &failure.to_string());
-                    return Err(HandOnError::Client(super::forward::client_is_gone()));
-                }
-            },
-        };
-        remote.open_archive(claim, log).await.map_err(machine)?;
-        let name = path.to_string();
-        let mut passing = Passing::new(name, output.valid.clone(), output.address);
-        loop {
-            let chunk = remote.archive_chunk().await.map_err(machine)?;
-            let (length, finished) = passing.pass(chunk).map_err(content)?;
-            if finished {
-                passing.finish().map_err(content)?;
-                take(&chunk[..length]).await?;
-                remote.consume(length);
-                return Ok(());
-            }
-            take(&chunk[..length]).await?;
-            remote.consume(length);
-        }
-    }
-}
-
-impl std::fmt::Debug for Harvest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Harvest")
-            .field("machine", &self.lease.machine.uri.as_str())
-            .finish_non_exhaustive()
-    }
-}
-
 /// What a client says about how its builds are to be done.
 pub(super) fn options(asked: &worker_protocol::operation::SetOptions) -> BuildOptions {
     let setting = |name: &str| {
@@ -209,12 +133,12 @@ pub(super) fn options(asked: &worker_protocol::operation::SetOptions) -> BuildOp
     }
 }
 
-/// A job from a client's request.
-pub(super) fn job(
+/// What a client's request asks for.
+pub(super) fn order(
     store: &LocalStore,
     request: BuildDerivation,
     options: BuildOptions,
-) -> Result<(Job, Demand), String> {
+) -> Result<Order, String> {
     let sources = &request.derivation.input_sources;
     let valid = store.valid(sources).map_err(|error| error.to_string())?;
     if let Some(missing) = sources.difference(&valid).next() {
@@ -231,5 +155,6 @@ pub(super) fn job(
         inputs,
         options,
     );
-    job.map_err(|error| error.to_string())
+    let (job, demand) = job.map_err(|error| error.to_string())?;
+    Ok(Order { job, demand })
 }

@@ -7,7 +7,9 @@ use worker_protocol::operation::{self, Upload, UploadOperation};
 use worker_protocol::server::Server;
 use worker_protocol::{Error, Operation, Place, RemoteError, Request};
 
+use super::bounds::Bounds;
 use super::daemon::{Daemon, DaemonUpload, LocalDaemon};
+use super::serve::{EndpointError, within};
 
 /// Answers `request` with what the daemon answers. Errors of the daemon are the request's; the
 /// connection to the client goes on.
@@ -15,7 +17,8 @@ pub(super) async fn forward<R, W>(
     server: &mut Server<R, W>,
     daemon: &mut LocalDaemon,
     request: Request,
-) -> Result<(), Error>
+    bounds: &Bounds,
+) -> Result<(), EndpointError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -23,14 +26,14 @@ where
     macro_rules! forward {
         (plain: $($plain:ident)*; uploads: $($upload:ident)*) => {
             match request {
-                $(Request::$plain(operation) => plain(server, daemon, &operation).await,)*
-                $(Request::$upload(operation) => upload(server, daemon, &operation).await,)*
+                $(Request::$plain(operation) => plain(server, daemon, &operation, bounds).await,)*
+                $(Request::$upload(operation) => upload(server, daemon, &operation, bounds).await,)*
                 Request::AddMultipleToStore(operation) => {
-                    add_multiple(server, daemon, &operation).await
+                    add_multiple(server, daemon, &operation, bounds).await
                 }
                 other => {
                     let message = format!("{} is not done through offload's store", other.name());
-                    server.fail(RemoteError::new(message)).await
+                    fail(server, bounds, message).await
                 }
             }
         };
@@ -52,7 +55,8 @@ async fn plain<R, W, O>(
     server: &mut Server<R, W>,
     daemon: &mut LocalDaemon,
     operation: &O,
-) -> Result<(), Error>
+    bounds: &Bounds,
+) -> Result<(), EndpointError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -60,17 +64,17 @@ where
 {
     let client = match daemon.client().await {
         Ok(client) => client,
-        Err(reason) => return server.fail(RemoteError::new(reason)).await,
+        Err(reason) => return fail(server, bounds, reason).await,
     };
     let queued = tokio::select! {
         queued = client.queue(operation) => queued,
-        () = server.hung_up() => return Err(client_is_gone()),
+        () = server.hung_up() => return Err(client_is_gone().into()),
     };
     let reply = match queued {
         Ok(ticket) => relay(server, client, ticket).await?,
         Err(error) => Err(error),
     };
-    finish::<_, _, O>(server, daemon, reply).await
+    finish::<_, _, O>(server, daemon, reply, bounds).await
 }
 
 /// Waits for a reply while the client is told what the daemon says, as fast as the client takes it. Ends when the
@@ -117,30 +121,52 @@ async fn finish<R, W, O>(
     server: &mut Server<R, W>,
     daemon: &mut LocalDaemon,
     reply: Result<O::Reply, Error>,
-) -> Result<(), Error>
+    bounds: &Bounds,
+) -> Result<(), EndpointError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
     O: Operation,
 {
-    match reply {
-        Ok(reply) => server.answer::<O>(&reply).await,
-        Err(Error::Remote(error)) => server.fail(error).await,
+    let error = match reply {
+        Ok(reply) => return end_data(bounds, server.answer::<O>(&reply)).await,
+        Err(Error::Remote(error)) => error,
         Err(error) => {
             if !error.is_survivable() {
                 daemon.hang_up();
             }
-            let message = format!("failed to {error} (this host's store daemon)");
-            server.fail(RemoteError::new(message)).await
+            RemoteError::new(format!("failed to {error} (this host's store daemon)"))
         }
-    }
+    };
+    end_data(bounds, server.fail(error)).await
+}
+
+async fn fail<R, W>(
+    server: &mut Server<R, W>,
+    bounds: &Bounds,
+    message: String,
+) -> Result<(), EndpointError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    end_data(bounds, server.fail(RemoteError::new(message))).await
+}
+
+/// Waits for an answer to be given, before which what is left of the request's data is skipped.
+async fn end_data(
+    bounds: &Bounds,
+    answering: impl Future<Output = Result<(), Error>>,
+) -> Result<(), EndpointError> {
+    within(bounds.silence, "end the data of its request", answering).await
 }
 
 async fn upload<R, W, O>(
     server: &mut Server<R, W>,
     daemon: &mut LocalDaemon,
     operation: &O,
-) -> Result<(), Error>
+    bounds: &Bounds,
+) -> Result<(), EndpointError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -148,20 +174,22 @@ where
 {
     let client = match daemon.client().await {
         Ok(client) => client,
-        Err(reason) => return server.fail(RemoteError::new(reason)).await,
+        Err(reason) => return fail(server, bounds, reason).await,
     };
     let version = server.version().expect("a request came");
     let inline = O::upload(version) == Upload::Inline;
     let mut decoder = inline.then(Decoder::new);
-    let reply = async {
+    let mut taken = Taken::new(bounds);
+    let sending = async {
         let mut upload = client.upload(operation).await?;
         loop {
-            let chunk = server.upload_chunk().await?;
+            let chunk = taken.wait(server.upload_chunk()).await?;
             let (length, ended) = match &mut decoder {
                 Some(decoder) => archive_length(decoder, chunk)?,
                 None => (chunk.len(), chunk.is_empty()),
             };
             pass_on(server, &mut upload, length).await?;
+            taken.add(length)?;
             if ended {
                 break;
             }
@@ -170,10 +198,43 @@ where
             server.end_inline_upload();
         }
         let ticket = end(server, upload).await?;
-        relay(server, client, ticket).await?
+        Ok::<_, EndpointError>(relay(server, client, ticket).await??)
     };
-    let reply = reply.await;
-    finish::<_, _, O>(server, daemon, reply).await
+    let reply = match sending.await {
+        Ok(reply) => Ok(reply),
+        Err(EndpointError::Client(error)) => Err(error),
+        Err(error) => return Err(error),
+    };
+    finish::<_, _, O>(server, daemon, reply, bounds).await
+}
+
+/// What came of the data behind one request.
+struct Taken {
+    bytes: u64,
+    bounds: Bounds,
+}
+
+impl Taken {
+    fn new(bounds: &Bounds) -> Self {
+        let bounds = *bounds;
+        Taken { bytes: 0, bounds }
+    }
+
+    /// Waits for more of it.
+    async fn wait<T>(
+        &self,
+        more: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, EndpointError> {
+        within(self.bounds.silence, "send the data of its request", more).await
+    }
+
+    fn add(&mut self, length: usize) -> Result<(), EndpointError> {
+        self.bytes += length as u64;
+        match self.bytes > self.bounds.upload_size {
+            true => Err(EndpointError::UploadSize(self.bounds.upload_size)),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Sends `count` bytes of the data that came on to the daemon, and what the daemon says meanwhile to the client.
@@ -241,17 +302,19 @@ async fn add_multiple<R, W>(
     server: &mut Server<R, W>,
     daemon: &mut LocalDaemon,
     operation: &operation::AddMultipleToStore,
-) -> Result<(), Error>
+    bounds: &Bounds,
+) -> Result<(), EndpointError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let client = match daemon.client().await {
         Ok(client) => client,
-        Err(reason) => return server.fail(RemoteError::new(reason)).await,
+        Err(reason) => return fail(server, bounds, reason).await,
     };
-    let reply = async {
-        while let Some(path) = server.next_path().await? {
+    let mut taken = Taken::new(bounds);
+    let adding = async {
+        while let Some(path) = taken.wait(server.next_path()).await? {
             let add = operation::AddToStoreNar {
                 path,
                 repair: operation.repair,
@@ -259,17 +322,22 @@ where
             };
             let mut upload = client.upload(&add).await?;
             loop {
-                let length = server.upload_chunk().await?.len();
+                let length = taken.wait(server.upload_chunk()).await?.len();
                 if length == 0 {
                     break;
                 }
                 pass_on(server, &mut upload, length).await?;
+                taken.add(length)?;
             }
             let ticket = end(server, upload).await?;
             relay(server, client, ticket).await??;
         }
-        Ok(())
+        Ok::<_, EndpointError>(())
     };
-    let reply = reply.await;
-    finish::<_, _, operation::AddMultipleToStore>(server, daemon, reply).await
+    let reply = match adding.await {
+        Ok(()) => Ok(()),
+        Err(EndpointError::Client(error)) => Err(error),
+        Err(error) => return Err(error),
+    };
+    finish::<_, _, operation::AddMultipleToStore>(server, daemon, reply, bounds).await
 }

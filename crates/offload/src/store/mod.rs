@@ -6,11 +6,17 @@
 //! and pass through without being stored twice. What is not asked of a builder goes to the
 //! coordinator's own daemon, unchanged.
 
+mod archive;
+mod bounds;
 mod build;
 mod daemon;
 mod forward;
+mod harvest;
+mod patient;
+mod record;
 mod serve;
 
+pub use bounds::Bounds;
 pub use serve::{Coordinator, EndpointError, serve};
 
 use std::collections::BTreeSet;

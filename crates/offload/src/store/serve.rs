@@ -4,18 +4,21 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nar::Dump;
 use store_path::StorePath;
 use tokio::io::{AsyncRead, AsyncWrite};
 use worker_protocol::operation::{
-    BuildDerivation, IsValidPath, NarFromPath, QueryPathInfo, QueryValidPaths, SetOptions,
+    BuildDerivation, IsValidPath, QueryPathInfo, QueryValidPaths, SetOptions,
 };
 use worker_protocol::server::{Options, Server};
 use worker_protocol::{Error, Log as Message, PathInfo, RemoteError, Request};
 
-use super::build::{HandOnError, Harvest, build, job, options};
+use super::bounds::Bounds;
+use super::build::{build, options, order};
 use super::daemon::LocalDaemon;
 use super::forward::{client_is_gone, forward};
+use super::harvest::Harvest;
+use super::patient::PatientWriter;
+use super::record::{self, Records};
 use crate::fleet::Fleet;
 use crate::job::BuildOptions;
 use crate::link::{Identity, Timeouts};
@@ -24,10 +27,6 @@ use crate::log::Log;
 use crate::machines::Machine;
 use crate::slots::{SlotDirectory, SlotError};
 
-/// How long a client may take to greet, and to take in what it asked for.
-const PATIENCE: Duration = Duration::from_secs(600);
-/// Bytes read from a local path and sent at a time.
-const CHUNK: usize = 256 << 10;
 /// The level of messages that a client gets that does not say: as Nix has it.
 const VERBOSITY: u64 = 3;
 
@@ -48,6 +47,8 @@ pub struct Coordinator {
     pub identity: Identity,
     /// Bounds for connecting.
     pub timeouts: Timeouts,
+    /// What a client may ask for.
+    pub bounds: Bounds,
 }
 
 /// Why a client is not served any more.
@@ -62,9 +63,17 @@ pub enum EndpointError {
     /// The client says something wrong, or is gone in the middle.
     #[error("failed to {0}")]
     Client(#[from] Error),
-    /// The client is there, and neither says nor takes anything.
-    #[error("client has done nothing for {} s", PATIENCE.as_secs())]
-    Stalled,
+    /// The client is there, and does not do what it has begun.
+    #[error("client does not {what} within {} s", bound.as_secs_f64())]
+    Late {
+        /// What it is waited for to do.
+        what: &'static str,
+        /// How long.
+        bound: Duration,
+    },
+    /// The client sends more than anybody needs.
+    #[error("client sends more than {0} bytes of data with one request")]
+    UploadSize(u64),
     /// An output that was promised could not be handed on.
     #[error("{0}")]
     Output(String),
@@ -86,10 +95,11 @@ where
     let store = NixStore::open(coordinator.location.clone(), coordinator.programs.clone())?.local;
     let store_dir = store.store_dir().clone();
     let slots = SlotDirectory::open(coordinator.state_dir.join("current-load"))?;
+    let knowledge = coordinator.state_dir.join("offload");
     let fleet = Fleet::new(
         coordinator.machines.clone(),
         slots,
-        &coordinator.state_dir.join("offload"),
+        &knowledge,
         coordinator.identity.clone(),
         coordinator.timeouts,
         store_dir.clone(),
@@ -98,37 +108,80 @@ where
     let options = Options {
         // Who may talk to us may build: the socket's mode, or the daemon, says who that is.
         trusted: Some(true),
+        max_message: coordinator.bounds.request_size,
         ..Options::nix(store_dir.clone(), version)
     };
+    let bounds = coordinator.bounds;
+    let writer = PatientWriter::new(writer, bounds.silence);
     let mut session = Session {
         server: Server::new(reader, writer, options),
-        daemon: LocalDaemon::new(coordinator.daemon_socket.clone(), store_dir),
+        daemon: LocalDaemon::new(coordinator.daemon_socket.clone(), store_dir.clone()),
+        records: Records::new(record::directory(&knowledge), store_dir),
         store,
         fleet,
         harvest: None,
         verbosity: VERBOSITY,
         options: BuildOptions::default(),
+        bounds,
     };
-    let greeted = tokio::time::timeout(PATIENCE, session.server.accept()).await;
-    greeted.map_err(|_| EndpointError::Stalled)??;
-    while let Some(request) = session.server.next_request().await? {
+    if !session.greets().await? {
+        return Ok(());
+    }
+    while let Some(request) = session.next_request().await? {
         session.handle(request).await?;
     }
     Ok(())
 }
 
-struct Session<R, W> {
-    server: Server<R, W>,
-    store: LocalStore,
+/// Waits until the client has done something, or `bound` is over.
+pub(super) async fn within<T>(
+    bound: Duration,
+    what: &'static str,
+    doing: impl Future<Output = Result<T, Error>>,
+) -> Result<T, EndpointError> {
+    match tokio::time::timeout(bound, doing).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(EndpointError::Late { what, bound }),
+    }
+}
+
+/// One client, and what it is served with.
+pub(super) struct Session<R, W> {
+    pub(super) server: Server<R, PatientWriter<W>>,
+    pub(super) store: LocalStore,
     daemon: LocalDaemon,
-    fleet: Fleet,
+    pub(super) fleet: Fleet,
     /// Outputs that are on a machine.
-    harvest: Option<Harvest>,
-    verbosity: u64,
+    pub(super) harvest: Option<Harvest>,
+    /// Outputs that other connections have left on machines.
+    pub(super) records: Records,
+    pub(super) verbosity: u64,
     options: BuildOptions,
+    bounds: Bounds,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
+    /// Whether the client wants anything at all: one that only looks whether somebody listens does not.
+    async fn greets(&mut self) -> Result<bool, EndpointError> {
+        let server = &mut self.server;
+        let greeting = async {
+            server.request_begins().await?;
+            if server.buffered() == 0 {
+                return Ok(false);
+            }
+            server.accept().await.map(|()| true)
+        };
+        within(self.bounds.greeting, "greet", greeting).await
+    }
+
+    async fn next_request(&mut self) -> Result<Option<Request>, EndpointError> {
+        let (server, bounds) = (&mut self.server, self.bounds);
+        // Answers that it does not take are no request that does not come.
+        server.flush().await?;
+        within(bounds.idle, "ask for anything", server.request_begins()).await?;
+        within(bounds.request, "end its request", server.next_request()).await
+    }
+
     async fn handle(&mut self, request: Request) -> Result<(), EndpointError> {
         match request {
             Request::SetOptions(asked) => {
@@ -136,8 +189,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                 self.options = options(&asked);
                 self.server.answer::<SetOptions>(&()).await?;
             }
-            Request::IsValidPath(asked) => match self.info(&asked.path) {
-                Ok(info) => self.server.answer::<IsValidPath>(&info.is_some()).await?,
+            Request::IsValidPath(asked) => match self.valid(&BTreeSet::from([asked.path])) {
+                Ok(valid) => {
+                    let is_valid = !valid.is_empty();
+                    self.server.answer::<IsValidPath>(&is_valid).await?;
+                }
                 Err(error) => self.fail(error.to_string()).await?,
             },
             Request::QueryValidPaths(asked) => match self.valid(&asked.paths) {
@@ -150,22 +206,23 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             },
             Request::NarFromPath(asked) => self.send_archive(&asked.path).await?,
             Request::BuildDerivation(asked) => self.build(asked).await?,
-            other => forward(&mut self.server, &mut self.daemon, other).await?,
+            other => forward(&mut self.server, &mut self.daemon, other, &self.bounds).await?,
         }
         Ok(())
     }
 
-    async fn fail(&mut self, why: String) -> Result<(), Error> {
+    pub(super) async fn fail(&mut self, why: String) -> Result<(), Error> {
         self.server.fail(RemoteError::new(why)).await
     }
 
     /// What is known of a path: of an output on a machine, or here.
     fn info(&self, path: &StorePath) -> Result<Option<PathInfo>, LocalError> {
         let made = self.harvest.as_ref().and_then(|harvest| harvest.info(path));
-        match made {
-            Some(valid) => Ok(Some(valid.info.clone())),
-            None => self.store.known(path),
+        if let Some(valid) = made {
+            return Ok(Some(valid.info.clone()));
         }
+        let recorded = || Some(self.records.read(path)?.valid.info);
+        Ok(self.store.known(path)?.or_else(recorded))
     }
 
     fn valid(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>, LocalError> {
@@ -180,14 +237,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
     async fn build(&mut self, request: BuildDerivation) -> Result<(), EndpointError> {
         // The machine of the build before is free for others.
         self.harvest = None;
-        let (job, demand) = match job(&self.store, request, self.options) {
-            Ok(job) => job,
+        let order = match order(&self.store, request, self.options) {
+            Ok(order) => order,
             Err(why) => return Ok(self.fail(why).await?),
         };
         let (sender, mut messages) = tokio::sync::mpsc::unbounded_channel();
         let mut log = Log::to_client(&sender, self.verbosity);
         let (server, store) = (&mut self.server, &self.store);
-        let work = build(&mut self.fleet, store, &job, &demand, &mut log);
+        let work = build(&mut self.fleet, store, order, &mut log);
         tokio::pin!(work);
         let (result, harvest) = loop {
             tokio::select! {
@@ -201,61 +258,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             server.log(message).await?;
         }
         self.harvest = harvest;
+        let records = self.harvest.iter().flat_map(Harvest::records);
+        records.for_each(|record| self.records.write(&record));
         Ok(self.server.answer::<BuildDerivation>(&result).await?)
-    }
-
-    async fn send_archive(&mut self, path: &StorePath) -> Result<(), EndpointError> {
-        let made = self.harvest.as_mut();
-        match made.filter(|harvest| harvest.info(path).is_some()) {
-            Some(_) => self.hand_on(path).await,
-            None => self.send_local(path).await,
-        }
-    }
-
-    /// The archive of an output, from the machine to the client. The client only hears that it comes
-    /// once it does; a machine in trouble after that ends the conversation, for there is no other way
-    /// to take back what was sent.
-    async fn hand_on(&mut self, path: &StorePath) -> Result<(), EndpointError> {
-        let (sender, _messages) = tokio::sync::mpsc::unbounded_channel();
-        let mut log = Log::to_client(&sender, 0);
-        let harvest = self.harvest.as_mut().expect("it has the output");
-        let server = &mut self.server;
-        let mut begun = false;
-        let take = async |bytes: &[u8]| {
-            if !begun {
-                server.answer::<NarFromPath>(&()).await?;
-                begun = true;
-            }
-            let taken = tokio::time::timeout(PATIENCE, server.raw(bytes)).await;
-            taken.unwrap_or_else(|_| Err(client_is_gone()))
-        };
-        match harvest.hand_on(path, &mut log, take).await {
-            Ok(()) => Ok(()),
-            Err(HandOnError::Client(error)) => Err(error.into()),
-            Err(error) if !begun => Ok(self.fail(error.to_string()).await?),
-            Err(error) => Err(EndpointError::Output(error.to_string())),
-        }
-    }
-
-    async fn send_local(&mut self, path: &StorePath) -> Result<(), EndpointError> {
-        let name = self.store.store_dir().print(path);
-        let known = self.store.known(path)?;
-        let mut dump = match Dump::new(self.store.real_path(path)) {
-            Ok(dump) if known.is_some() => dump,
-            Ok(_) => return Ok(self.fail(format!("path is not valid: {name}")).await?),
-            Err(error) => return Ok(self.fail(error.to_string()).await?),
-        };
-        self.server.answer::<NarFromPath>(&()).await?;
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let length = dump.fill(&mut buffer);
-            let length = length.map_err(|error| EndpointError::Output(error.to_string()))?;
-            if length == 0 {
-                return Ok(());
-            }
-            let taken = tokio::time::timeout(PATIENCE, self.server.raw(&buffer[..length])).await;
-            taken.map_err(|_| EndpointError::Stalled)??;
-        }
     }
 }
 
@@ -264,15 +269,10 @@ async fn tell<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     server: &mut Server<R, W>,
     message: Message,
     more: &mut tokio::sync::mpsc::UnboundedReceiver<Message>,
-) -> Result<(), EndpointError> {
-    let telling = async {
+) -> Result<(), Error> {
+    server.log(message).await?;
+    while let Ok(message) = more.try_recv() {
         server.log(message).await?;
-        while let Ok(message) = more.try_recv() {
-            server.log(message).await?;
-        }
-        server.flush().await
-    };
-    let told = tokio::time::timeout(PATIENCE, telling).await;
-    told.map_err(|_| EndpointError::Stalled)??;
-    Ok(())
+    }
+    server.flush().await
 }

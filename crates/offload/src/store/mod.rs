@@ -23,8 +23,13 @@ use std::collections::BTreeSet;
 
 use crate::machines::Machine;
 
+/// How many builds may wait for a slot. A stock Nix whose machines are full asks again after 5 s, and
+/// leaves slots empty meanwhile; here the next build has one at once. Each costs a process or two.
+const WAITING: u64 = 64;
+
 /// The line that makes a stock Nix hand its builds to `program`, the endpoint in front of `machines`:
-/// all their systems and features, and as many builds at a time as they take together.
+/// all their systems and features, and as many builds at a time as they take together, and 64 more that
+/// wait.
 ///
 /// ```
 /// use offload::machines::read_builders;
@@ -32,7 +37,7 @@ use crate::machines::Machine;
 ///
 /// let list = "ssh-ng://a x86_64-linux - 4; ssh-ng://b aarch64-linux,x86_64-linux - 2 1 kvm";
 /// let line = builders_line(&read_builders(list, "x86_64-linux").machines, "/opt/offload");
-/// assert_eq!(line, "ssh-ng://localhost?remote-program=/opt/offload aarch64-linux,x86_64-linux - 6 1 kvm - -");
+/// assert_eq!(line, "ssh-ng://localhost?remote-program=/opt/offload aarch64-linux,x86_64-linux - 70 1 kvm - -");
 /// ```
 #[must_use]
 pub fn builders_line(machines: &[Machine], program: &str) -> String {
@@ -57,8 +62,9 @@ pub fn builders_line(machines: &[Machine], program: &str) -> String {
         false => names.into_iter().cloned().collect::<Vec<_>>().join(","),
     };
     format!(
-        "ssh-ng://localhost?remote-program={program} {} - {jobs} 1 {} - -",
+        "ssh-ng://localhost?remote-program={program} {} - {} 1 {} - -",
         list(systems),
+        jobs + WAITING,
         list(features)
     )
 }

@@ -48,6 +48,10 @@ const OURS: &str = "/opt/offload";
 /// Nix 2.3.7 has the setting, and nothing that it could turn on.
 const EXPERIMENTAL: &str = "experimental-features = nix-command ca-derivations";
 
+/// By which a test chooses a machine: the machine lines say who has which.
+const FEATURES: &str =
+    "system-features = benchmark big-parallel ca-derivations first kvm nixos-test second";
+
 fn start(variables: &str, store_size: Option<u64>, environment: &[&str]) -> Pair {
     let hook = if ours().is_ok() { OUR_HOOK } else { STOCK_HOOK };
     let mut coordinator = HostOptions {
@@ -79,6 +83,7 @@ fn start(variables: &str, store_size: Option<u64>, environment: &[&str]) -> Pair
         distribution: distribution("OFFLOAD_TEST_BUILDER"),
         nix_conf: vec![
             EXPERIMENTAL.into(),
+            FEATURES.into(),
             format!("secret-key-files = {SIGNING_KEY}"),
         ],
         daemon_environment: coordinator.daemon_environment.clone(),
@@ -88,7 +93,13 @@ fn start(variables: &str, store_size: Option<u64>, environment: &[&str]) -> Pair
         store: StoreDaemon::Absent,
         ..builder.clone()
     };
-    let second = builder.clone();
+    let second = match std::env::var_os("OFFLOAD_TEST_SECOND") {
+        Some(root) => HostOptions {
+            distribution: Distribution::at(root),
+            ..builder.clone()
+        },
+        None => builder.clone(),
+    };
     let builder = HostOptions {
         store_size,
         ..builder
@@ -130,7 +141,7 @@ fn make_signing_key(builder: &Host) {
 }
 
 /// The distribution whose root folder the environment names, or else this machine's.
-fn distribution(variable: &str) -> Distribution {
+pub(crate) fn distribution(variable: &str) -> Distribution {
     std::env::var_os(variable).map_or_else(Distribution::machine, Distribution::at)
 }
 

@@ -1,7 +1,15 @@
 //! The store endpoint: the stock hook of the coordinator's Nix, told by one `builders` line to hand its builds to our
 //! program, which hands them to the machines of `/etc/nix/machines`. Nix 2.3.7 knows no such line.
 
-use testbed::Output;
+mod bad_clients;
+mod client;
+mod fleet;
+mod new_user;
+mod service;
+mod trouble;
+mod uploads;
+
+use testbed::{Host, Output};
 
 use crate::{
     bed::{Bed, OUR_HOOK, STOCK_HOOK, bed, derivation, ours},
@@ -11,27 +19,40 @@ use crate::{
 
 /// `Err` where the coordinator's Nix cannot do it.
 fn known(bed: &Bed) -> Result<(), &'static str> {
-    let version = bed.run(&["nix-store", "--version"]);
+    starts_programs(&bed.pair.coordinator)
+}
+
+/// `Err` where the host's Nix cannot do it.
+fn starts_programs(host: &Host) -> Result<(), &'static str> {
+    let version = host.run(&["nix-store", "--version"]).expect("it runs");
     match version.contains(" 2.3.") {
         true => Err("nix 2.3.7 starts no program for ssh-ng://localhost"),
         false => Ok(()),
     }
 }
 
-/// Builds with the stock hook and the endpoint.
-fn build(bed: &Bed, expression: &str, arguments: &[&str]) -> Output {
-    let line = format!(
-        "ssh-ng://localhost?remote-program={OUR_HOOK} x86_64-linux - 64 1 kvm,ca-derivations - -"
-    );
-    let stock = [
+/// The `builders` line of the endpoint. A test chooses a machine by the features `first` and `second`.
+fn line() -> String {
+    format!(
+        "ssh-ng://localhost?remote-program={OUR_HOOK} x86_64-linux - 64 1 kvm,ca-derivations,first,second - -"
+    )
+}
+
+/// The arguments that make nix-build use the stock hook, and that use the endpoint.
+fn stock(line: &str) -> [&str; 6] {
+    [
         "--option",
         "builders",
-        &line,
+        line,
         "--option",
         "build-hook",
         STOCK_HOOK,
-    ];
-    bed.build(expression, &[&stock, arguments].concat())
+    ]
+}
+
+/// Builds with the stock hook and the endpoint.
+fn build(bed: &Bed, expression: &str, arguments: &[&str]) -> Output {
+    bed.build(expression, &[&stock(&line()), arguments].concat())
 }
 
 fn built(bed: &Bed, expression: &str) -> Vec<String> {
@@ -281,40 +302,5 @@ fn a_store_like_any_other() {
         &expression,
     ]);
     assert_eq!(bed.run(&["cat", &by_path]), "by path");
-    bed.assert_clean();
-}
-
-#[test]
-fn a_socket_for_any_number_of_clients() {
-    let bed = require!();
-    let script = format!(
-        "{OUR_HOOK} store --socket /run/offload.sock </dev/null >/tmp/offload-store.log 2>&1 & echo $! > /run/offload.pid; \
-         for i in $(seq 100); do [ -S /run/offload.sock ] && exit; sleep 0.05; done; exit 1"
-    );
-    bed.run(&["sh", "-c", &script]);
-    let store = "unix:///run/offload.sock";
-    let ping = [
-        "nix",
-        "--extra-experimental-features",
-        "nix-command",
-        "store",
-        "ping",
-        "--store",
-        store,
-    ];
-    bed.run(&ping);
-    for n in 0..3 {
-        let expression = derivation(&format!("endpoint-socket-{n}"), "echo > $out", "");
-        let out = bed.run(&[
-            "nix-build",
-            "--no-out-link",
-            "--store",
-            store,
-            "-E",
-            &expression,
-        ]);
-        bed.assert_same_on_both(&out);
-    }
-    bed.run(&["sh", "-c", "kill $(cat /run/offload.pid)"]);
     bed.assert_clean();
 }

@@ -104,6 +104,18 @@ impl Stages {
         stage: Stage,
         fault: fn(&mut Host, &Link),
     ) -> Output {
+        self.build_with(&[], expression, machines, stage, fault)
+    }
+
+    /// As [`build`](Stages::build), with more `arguments` for nix-build.
+    pub(crate) fn build_with(
+        &mut self,
+        arguments: &[&str],
+        expression: &str,
+        machines: &[MachineLine],
+        stage: Stage,
+        fault: fn(&mut Host, &Link),
+    ) -> Output {
         let lines: Vec<_> = machines.iter().map(ToString::to_string).collect();
         self.bed.use_machines(&lines);
         let Stages { bed, link } = self;
@@ -121,6 +133,7 @@ impl Stages {
             Stage::Download => link.hold_after(Direction::FromBuilder, HALF_WAY),
         }
         let command = ["nix-build", "--no-out-link", "-v", "-E", expression];
+        let command = [&command, arguments].concat();
         thread::scope(|scope| {
             let client = scope.spawn(|| coordinator.exec_within(LIMIT, &command));
             if stage != Stage::BeforeConnect {

@@ -39,11 +39,22 @@ const OURS: &str = "/opt/offload";
 /// The same, started with the libraries of the machine that it was built on.
 const OURS_WITH_LIBRARIES: &str = "/opt/offload-with-libraries";
 
-/// A hook and the scheme that it is given.
+/// Who hands out the builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Front {
+    /// Our hook.
+    Hook,
+    /// Stock's hook, whose only machine is our store endpoint.
+    Endpoint,
+    /// Stock's hook.
+    Stock,
+}
+
+/// A front end and the scheme that it is given.
 #[derive(Debug)]
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
-    pub(crate) is_ours: bool,
+    pub(crate) front: Front,
     /// Stock's path; ours may depend on the coordinator.
     hook: String,
     scheme: &'static str,
@@ -51,16 +62,17 @@ pub(crate) struct Contender {
 
 /// Those whose name was asked for.
 pub(crate) fn contenders(arguments: &Arguments) -> Result<Vec<Contender>, AnyError> {
-    let contender = |name, is_ours, hook: &str, scheme| Contender {
+    let contender = |name, front, hook: &str, scheme| Contender {
         name,
-        is_ours,
+        front,
         hook: hook.to_owned(),
         scheme,
     };
     let mut all = vec![
-        contender("offload", true, OURS, "ssh-ng"),
-        contender("stock ssh-ng", false, &arguments.stock, "ssh-ng"),
-        contender("stock ssh", false, &arguments.stock, "ssh"),
+        contender("offload", Front::Hook, OURS, "ssh-ng"),
+        contender("endpoint", Front::Endpoint, &arguments.stock, "ssh-ng"),
+        contender("stock ssh-ng", Front::Stock, &arguments.stock, "ssh-ng"),
+        contender("stock ssh", Front::Stock, &arguments.stock, "ssh"),
     ];
     all.retain(|contender| contender.name.contains(&arguments.only));
     match all.is_empty() {
@@ -84,7 +96,10 @@ impl Bed {
             root.map_or_else(Distribution::machine, Distribution::at)
         };
         let mut mounts = Vec::new();
-        if contenders.iter().any(|contender| contender.is_ours) {
+        let with_ours = contenders
+            .iter()
+            .any(|contender| contender.front != Front::Stock);
+        if with_ours {
             mounts.push(Mount::new(our_hook(arguments)?, OURS));
             mounts.push(Mount::new("/usr/lib/x86_64-linux-gnu", "/opt/machine"));
         }
@@ -115,7 +130,9 @@ impl Bed {
         bed.pair
             .coordinator
             .write_file("/root/bench.nix", EXPRESSION)?;
-        bed.ours = bed.runnable()?;
+        if with_ours {
+            bed.ours = bed.runnable()?;
+        }
         bed.warm_up(contenders)?;
         Ok(bed)
     }
@@ -158,10 +175,22 @@ impl Bed {
 
     /// The path of a contender's hook on the coordinator.
     pub(crate) fn hook<'a>(&'a self, contender: &'a Contender) -> &'a str {
-        match contender.is_ours {
-            true => self.ours,
-            false => &contender.hook,
+        match contender.front {
+            Front::Hook => self.ours,
+            Front::Endpoint | Front::Stock => &contender.hook,
         }
+    }
+
+    /// The value of `builders` that a contender needs, where the machine file alone does not do.
+    fn builders(&self, contender: &Contender) -> Result<Option<String>, AnyError> {
+        if contender.front != Front::Endpoint {
+            return Ok(None);
+        }
+        let line = self.on_coordinator(&format!("{} store --print-builders", self.ours))?;
+        // It names itself, or else the dynamic linker that started it.
+        let (_, rest) = line.split_once(' ').ok_or("the line has no words")?;
+        let program = format!("ssh-ng://localhost?remote-program={}", self.ours);
+        Ok(Some(format!("{program} {rest}")))
     }
 
     /// The builder's line, as a contender is to be given it.
@@ -256,7 +285,14 @@ impl Bed {
 
     fn realise(&self, contender: &Contender, drvs: &[String]) -> Result<Duration, AnyError> {
         let hook = self.hook(contender);
-        let mut command = vec!["nix-store", "--option", "build-hook", hook, "--realise"];
+        let builders = self.builders(contender)?;
+        let mut command = vec!["nix-store", "--option", "build-hook", hook];
+        command.extend(
+            builders
+                .iter()
+                .flat_map(|line| ["--option", "builders", line]),
+        );
+        command.push("--realise");
         command.extend(drvs.iter().map(String::as_str));
         let output = self.pair.coordinator.exec_within(LIMIT, &command)?;
         match output.status.success() {
@@ -289,7 +325,12 @@ impl Bed {
         let over = AtomicBool::new(false);
         let (wall, peak) = thread::scope(|scope| {
             let (coordinator, over) = (&self.pair.coordinator, &over);
-            let watcher = watches.then(|| scope.spawn(move || peak_memory(coordinator, over)));
+            let names: &[_] = match contender.front {
+                Front::Hook | Front::Endpoint => &["offload"],
+                Front::Stock => &["build-remote", "nix"],
+            };
+            let watch = move || peak_memory(coordinator, names, over);
+            let watcher = watches.then(|| scope.spawn(watch));
             let wall = self
                 .realise(contender, &drvs)
                 .map_err(|error| error.to_string());
@@ -333,9 +374,9 @@ impl Bed {
     }
 }
 
-/// The most memory that any hook on the host has had, in bytes: looked at until all is over. The kernel keeps the
-/// highest value of each process, so only what a hook takes in its last moments can be missed.
-fn peak_memory(host: &Host, over: &AtomicBool) -> u64 {
+/// The most memory that any process of those names on the host has had, in bytes: looked at until all is over. The
+/// kernel keeps the highest value of each process, so only what one takes in its last moments can be missed.
+fn peak_memory(host: &Host, names: &[&str], over: &AtomicBool) -> u64 {
     let mut peak = 0;
     let mut hook = None;
     while !over.load(Ordering::Relaxed) {
@@ -344,8 +385,7 @@ fn peak_memory(host: &Host, over: &AtomicBool) -> u64 {
             Some(bytes) => peak = peak.max(bytes),
             None => {
                 let processes = host.processes().unwrap_or_default();
-                let is_hook =
-                    |name: &str| name == "offload" || name == "build-remote" || name == "nix";
+                let is_hook = |name: &str| names.contains(&name);
                 let found = processes.iter().find(|process| is_hook(&process.name));
                 hook = found.map(|process| process.pid);
             }

@@ -54,6 +54,8 @@ pub(crate) enum Target {
     OfBest(f64),
     /// So many times what stock has by `ssh://`.
     OfSsh(f64),
+    /// The endpoint: so many times what stock has by `ssh-ng://`.
+    EndpointOfSshNg(f64),
     /// So much, in the measure's own unit.
     AtMost(f64),
     /// Nothing; it is told.
@@ -61,7 +63,7 @@ pub(crate) enum Target {
 }
 
 use Measure::{Cpu, PeakMemory, RoundTrips, Wall};
-use Target::{AtMost, OfBest, OfSsh};
+use Target::{AtMost, EndpointOfSshNg, OfBest, OfSsh};
 
 /// The expression that all builds are of. `input` is a store path.
 pub(crate) const EXPRESSION: &str = r#"{ id, input ? "" }:
@@ -112,7 +114,11 @@ pub(crate) const CASES: [Case; 9] = [
         name: "chain",
         what: "a chain of 20 trivial builds; per build",
         kind: Kind::Builds(CHAIN),
-        targets: &[(Wall, OfBest(0.5)), (Cpu, OfBest(0.5))],
+        targets: &[
+            (Wall, OfBest(0.5)),
+            (Wall, EndpointOfSshNg(0.6)),
+            (Cpu, OfBest(0.5)),
+        ],
     },
     Case {
         name: "chain-50ms",
@@ -131,7 +137,11 @@ pub(crate) const CASES: [Case; 9] = [
             attribute: "parallel",
             ..NOTHING
         }),
-        targets: &[(Wall, OfBest(0.5)), (Cpu, Target::None)],
+        targets: &[
+            (Wall, OfBest(0.5)),
+            (Wall, EndpointOfSshNg(0.6)),
+            (Cpu, Target::None),
+        ],
     },
     Case {
         name: "inputs-50ms",
@@ -144,6 +154,7 @@ pub(crate) const CASES: [Case; 9] = [
         targets: &[
             (Wall, OfBest(0.5)),
             (Wall, OfSsh(0.03)),
+            (Wall, EndpointOfSshNg(0.6)),
             (RoundTrips, Target::None),
         ],
     },
@@ -159,6 +170,7 @@ pub(crate) const CASES: [Case; 9] = [
         }),
         targets: &[
             (Wall, OfBest(0.8)),
+            (Wall, EndpointOfSshNg(1.0)),
             (Cpu, OfBest(0.8)),
             (PeakMemory, AtMost(40.0)),
         ],
@@ -174,6 +186,7 @@ pub(crate) const CASES: [Case; 9] = [
         }),
         targets: &[
             (Wall, OfBest(0.8)),
+            (Wall, EndpointOfSshNg(1.0)),
             (Cpu, OfBest(0.8)),
             (PeakMemory, AtMost(40.0)),
         ],

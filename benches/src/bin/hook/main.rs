@@ -1,12 +1,13 @@
-//! Whole builds: offloaded through our hook and through the distribution's own, in turn, between the same two hosts.
+//! Whole builds: offloaded through our hook, through the distribution's own with our store endpoint as its machine, and
+//! through the distribution's own alone, in turn, between the same two hosts.
 //!
 //! ```text
 //! cargo run --release -p benches --bin hook -- [--case chain --case input-1g ..] [--rounds 5] [--json]
 //! ```
 //! What is measured of a build: wall time as the client sees it, processor time of all processes on both hosts, round
 //! trips over a link with a delay, the most memory that the hook itself ever had. Derivations and inputs are made
-//! before the clock starts; whatever a run brought is deleted before the next one. Each ratio is that of our median
-//! to the better one of stock's two medians (`ssh-ng://` and `ssh://`).
+//! before the clock starts; whatever a run brought is deleted before the next one. Each ratio is that of our hook's
+//! median to the better one of stock's two medians (`ssh-ng://` and `ssh://`), or else of the endpoint's to `ssh-ng://`.
 
 mod bed;
 mod cases;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    bed::Contender,
+    bed::{Contender, Front},
     cases::{Case, Measure, Target},
 };
 
@@ -66,7 +66,9 @@ struct Line {
 impl Line {
     fn reached(&self, ours: Option<f64>) -> Option<bool> {
         match self.target {
-            Target::OfBest(bound) | Target::OfSsh(bound) => self.ratio.map(|ratio| ratio <= bound),
+            Target::OfBest(bound) | Target::OfSsh(bound) | Target::EndpointOfSshNg(bound) => {
+                self.ratio.map(|ratio| ratio <= bound)
+            }
             Target::AtMost(bound) => ours.map(|ours| ours <= bound),
             Target::None => None,
         }
@@ -92,14 +94,20 @@ impl<'a> Results<'a> {
                 .map(|samples| median(samples.iter().filter_map(|s| s.value(measure)).collect()))
                 .collect();
             let stock = (self.contenders.iter().zip(&medians))
-                .filter(|(contender, _)| !contender.is_ours)
-                .filter(|(contender, _)| {
-                    !matches!(target, Target::OfSsh(_)) || contender.name == "stock ssh"
+                .filter(|(contender, _)| contender.front == Front::Stock)
+                .filter(|(contender, _)| match target {
+                    Target::OfSsh(_) => contender.name == "stock ssh",
+                    Target::EndpointOfSshNg(_) => contender.name == "stock ssh-ng",
+                    _ => true,
                 })
                 .filter_map(|(_, median)| *median)
                 .min_by(f64::total_cmp);
+            let front = match target {
+                Target::EndpointOfSshNg(_) => Front::Endpoint,
+                _ => Front::Hook,
+            };
             let ratio = self
-                .ours(&medians)
+                .of(front, &medians)
                 .zip(stock)
                 .map(|(ours, stock)| ours / stock);
             Line {
@@ -111,12 +119,15 @@ impl<'a> Results<'a> {
         })
     }
 
-    fn ours(&self, medians: &[Option<f64>]) -> Option<f64> {
-        let ours = self
-            .contenders
-            .iter()
-            .position(|contender| contender.is_ours)?;
-        medians[ours]
+    fn of(&self, front: Front, medians: &[Option<f64>]) -> Option<f64> {
+        let mut contenders = self.contenders.iter();
+        let index = contenders.position(|contender| contender.front == front)?;
+        medians[index]
+    }
+
+    /// Whether our hook or the endpoint, whichever it is about, has reached what the line is to reach.
+    fn reached(&self, line: &Line) -> Option<bool> {
+        line.reached(self.of(Front::Hook, &line.medians))
     }
 
     /// The case's lines of the table, with their head.
@@ -137,10 +148,11 @@ impl<'a> Results<'a> {
             let target = match line.target {
                 Target::OfBest(bound) => format!("{bound}"),
                 Target::OfSsh(bound) => format!("{bound} of ssh"),
+                Target::EndpointOfSshNg(bound) => format!("endpoint: {bound} of ssh-ng"),
                 Target::AtMost(bound) => format!("at most {bound}"),
                 Target::None => String::new(),
             };
-            let verdict = match line.reached(self.ours(&line.medians)) {
+            let verdict = match self.reached(&line) {
                 Some(true) => ": yes",
                 Some(false) => ": NO",
                 None => "",
@@ -158,6 +170,7 @@ impl<'a> Results<'a> {
             let target = match line.target {
                 Target::OfBest(bound) => json!({ "of-best": bound }),
                 Target::OfSsh(bound) => json!({ "of-ssh": bound }),
+                Target::EndpointOfSshNg(bound) => json!({ "endpoint-of-ssh-ng": bound }),
                 Target::AtMost(bound) => json!({ "at-most": bound }),
                 Target::None => Value::Null,
             };
@@ -166,7 +179,7 @@ impl<'a> Results<'a> {
                 "medians": medians.collect::<serde_json::Map<_, _>>(),
                 "ratio": line.ratio,
                 "target": target,
-                "reached": line.reached(self.ours(&line.medians)),
+                "reached": self.reached(&line),
             })
         });
         let samples = self

@@ -118,3 +118,39 @@ impl NixStore {
         self.local.registry.register(paths, realisations)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use store_path::StoreDir;
+
+    use super::*;
+
+    /// What is said of the database in `folder`, where Nix's own programs are not there.
+    fn refusal(folder: &Path) -> String {
+        let location = StoreLocation {
+            store_dir: StoreDir::NIX,
+            real_store_dir: folder.to_owned(),
+            state_dir: folder.to_owned(),
+        };
+        let programs = NixPrograms::new(PathBuf::from("/nowhere"), "");
+        let error = NixStore::open(location, programs).unwrap_err();
+        error
+            .to_string()
+            .replace(&folder.display().to_string(), "STATE")
+    }
+
+    #[test]
+    fn a_schema_that_is_not_known_takes_nixs_own_programs_and_a_missing_one_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = refusal(folder.path());
+        crate::embedded::create_database(folder.path()).unwrap();
+        std::fs::write(folder.path().join("db/schema"), "11").unwrap();
+        let unknown = refusal(folder.path());
+        insta::assert_snapshot!([missing, unknown].join("\n"), @r#"
+        database schema is version "" and only 10 is known: STATE/db/schema
+        failed to look up paths by /nowhere/nix-daemon: No such file or directory (os error 2) (the schema of the store's database is not known)
+        "#);
+    }
+}

@@ -42,6 +42,9 @@ pub(crate) fn bed() -> MutexGuard<'static, Bed> {
 /// What the coordinator's daemon starts: a script that starts [`OURS`].
 pub(crate) const OUR_HOOK: &str = "/opt/hook";
 
+/// Root's, on the coordinator.
+const KNOWN_HOSTS: &str = "/root/.ssh/known_hosts";
+
 /// Where the coordinator has our hook itself.
 const OURS: &str = "/opt/offload";
 
@@ -52,16 +55,39 @@ const EXPERIMENTAL: &str = "experimental-features = nix-command ca-derivations";
 const FEATURES: &str =
     "system-features = benchmark big-parallel ca-derivations first kvm nixos-test second";
 
-fn start(variables: &str, store_size: Option<u64>, environment: &[&str]) -> Pair {
+/// What is different about a bed.
+#[derive(Default)]
+pub(crate) struct Difference<'a> {
+    /// What the hook finds in its environment: `NAME=VALUE`, separated by blanks.
+    pub(crate) variables: &'a str,
+    /// The stores of coordinator and first builder are file systems of so many bytes.
+    pub(crate) store_size: Option<u64>,
+    /// What the daemons find in their environment, `NAME=VALUE`.
+    pub(crate) environment: &'a [&'a str],
+    /// Nobody has told the coordinator's daemon of a hook yet.
+    pub(crate) without_hook: bool,
+}
+
+fn start(difference: &Difference<'_>) -> Pair {
+    let Difference {
+        variables,
+        store_size,
+        environment,
+        without_hook,
+    } = *difference;
     let hook = if ours().is_ok() { OUR_HOOK } else { STOCK_HOOK };
+    let setting = (!without_hook).then(|| format!("build-hook = {hook}"));
     let mut coordinator = HostOptions {
         distribution: distribution("OFFLOAD_TEST_COORDINATOR"),
-        nix_conf: vec![
-            "max-jobs = 0".into(),
-            "builders = @/etc/nix/machines".into(),
-            format!("build-hook = {hook}"),
-            EXPERIMENTAL.into(),
-        ],
+        nix_conf: [
+            "max-jobs = 0",
+            "builders = @/etc/nix/machines",
+            EXPERIMENTAL,
+        ]
+        .map(String::from)
+        .into_iter()
+        .chain(setting)
+        .collect(),
         store_size,
         daemon_environment: environment.iter().map(ToString::to_string).collect(),
         ..HostOptions::default()
@@ -76,6 +102,8 @@ fn start(variables: &str, store_size: Option<u64>, environment: &[&str]) -> Pair
             .mounts
             .push(Mount::new("/usr/lib/x86_64-linux-gnu", libraries));
         start = format!("{libraries}/ld-linux-x86-64.so.2 --library-path {libraries} {OURS}");
+    }
+    if elsewhere && !without_hook {
         // Nix 2.25 to 2.33 forget the build-hook of nix.conf.
         coordinator.daemon_arguments = ["--option", "build-hook", hook].map(Into::into).into();
     }
@@ -157,15 +185,17 @@ impl Bed {
     /// A bed whose hook finds these `variables` in its environment, `NAME=VALUE`, separated by blanks. With a
     /// `store_size`, the stores of coordinator and first builder are file systems of so many bytes.
     pub(crate) fn start(variables: &str, store_size: Option<u64>) -> Self {
-        Bed {
-            pair: start(variables, store_size, &[]),
-        }
+        Bed::start_with(&Difference {
+            variables,
+            store_size,
+            ..Difference::default()
+        })
     }
 
-    /// A bed whose daemons find these variables in their environment, `NAME=VALUE`.
-    pub(crate) fn start_in(environment: &[&str]) -> Self {
+    /// A bed that is not like the others.
+    pub(crate) fn start_with(difference: &Difference<'_>) -> Self {
         Bed {
-            pair: start("", None, environment),
+            pair: start(difference),
         }
     }
 
@@ -189,25 +219,29 @@ impl Bed {
 
     /// Does something while the builder's key stands in root's `known_hosts` instead of the machine line.
     pub(crate) fn with_known_hosts<T>(&self, action: impl FnOnce() -> T) -> T {
+        self.know_builder();
+        let done = action();
+        self.use_machines(&[self.pair.machine_line().to_string()]);
+        self.run(&["rm", KNOWN_HOSTS]);
+        done
+    }
+
+    /// From now on the builder's key stands in root's `known_hosts`, and not in the machine line.
+    pub(crate) fn know_builder(&self) {
         let key = self
             .pair
             .builder
             .read_file("/etc/ssh/ssh_host_ed25519_key.pub")
             .expect("sshd has a key");
-        let known_hosts = "/root/.ssh/known_hosts";
         self.pair
             .coordinator
-            .write_file(known_hosts, format!("127.0.0.1 {key}"))
+            .write_file(KNOWN_HOSTS, format!("127.0.0.1 {key}"))
             .expect("the file is written");
         self.use_machines(&[MachineLine {
             host_key: "-".into(),
             ..self.pair.machine_line()
         }
         .to_string()]);
-        let done = action();
-        self.use_machines(&[self.pair.machine_line().to_string()]);
-        self.run(&["rm", known_hosts]);
-        done
     }
 
     /// Runs `nix-build` on the coordinator.

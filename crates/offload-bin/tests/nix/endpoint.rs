@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// `Err` where the coordinator's Nix cannot do it.
-fn known(bed: &Bed) -> Result<(), &'static str> {
+pub(crate) fn known(bed: &Bed) -> Result<(), &'static str> {
     starts_programs(&bed.pair.coordinator)
 }
 

@@ -21,6 +21,7 @@ mod places;
 mod registration;
 mod rows;
 mod schema;
+mod setup;
 mod ssh;
 mod stage;
 mod trouble;

@@ -5,7 +5,7 @@ use std::path::Path;
 use testbed::Output;
 
 use crate::{
-    bed::{Bed, OUR_HOOK, STOCK_HOOK, bed, derivation, ours},
+    bed::{Bed, Difference, OUR_HOOK, STOCK_HOOK, bed, derivation, ours},
     registration::Registration,
 };
 
@@ -122,7 +122,10 @@ fn a_store_that_is_mounted_read_only() {
 fn a_store_directory_of_another_name() {
     testbed::require!();
     let store = "NIX_STORE_DIR=/srv/store";
-    let bed = Bed::start_in(&[store]);
+    let bed = Bed::start_with(&Difference {
+        environment: &[store],
+        ..Difference::default()
+    });
     bed.use_machines(&[bed.pair.machine_line().to_string()]);
     for round in ["first", "second"] {
         let expression = two_outputs(&format!("other-directory-{round}"));

@@ -17,9 +17,9 @@ fn block(heading: &str, nth: usize) -> &'static str {
     let (_, below) = PAGE
         .split_once(&format!("# {heading}\n"))
         .unwrap_or_else(|| panic!("the page has a heading {heading:?}"));
-    let blocks = below.split("```console\n").skip(1);
-    let block = blocks.map(|text| text.split_once("```").expect("it ends").0);
-    block.skip(nth).next().expect("there are so many")
+    let mut blocks = below.split("```console\n").skip(1);
+    let text = blocks.nth(nth).expect("there are so many");
+    text.split_once("```").expect("it ends").0
 }
 
 /// Does what a block says. Lines without a prompt are what is typed into the command's editor.
@@ -142,7 +142,7 @@ fn by_the_endpoint() {
     testbed::require!();
     testbed::require!(ours());
     let mut bed = bed();
-    testbed::require!(crate::endpoint::known(&bed));
+    testbed::require!(known crate::endpoint::known(&bed));
     follow(&mut bed, block("Nix 2.25 to 2.33", 1));
     let after = build(&bed, "after");
     let front = format!("on 'ssh-ng://localhost?remote-program={OUR_HOOK}'");

@@ -9,7 +9,7 @@ use crate::{
     registration::Realisation,
 };
 
-const FLOATING: &str =
+pub(crate) const FLOATING: &str =
     "__contentAddressed = true; outputHashMode = \"recursive\"; outputHashAlgo = \"sha256\";";
 
 /// A bed whose machine's line has the feature that such derivations require.

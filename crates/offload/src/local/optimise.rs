@@ -341,6 +341,48 @@ mod tests {
         assert_eq!(share(store, "file"), "");
     }
 
+    /// More links than ext4 gives a file, which are 65,000.
+    const MANY: u32 = 66_000;
+
+    /// Makes links to `file` until the file system takes no more.
+    fn exhaust(file: &Path, folder: &Path) -> Result<(), String> {
+        std::fs::create_dir(folder).unwrap();
+        let full = (0..MANY).find_map(|n| {
+            let made = std::fs::hard_link(file, folder.join(n.to_string()));
+            made.err().map(|error| error.kind())
+        });
+        match full {
+            Some(kind) => {
+                assert_eq!(kind, ErrorKind::TooManyLinks);
+                Ok(())
+            }
+            None => Err(format!("the file system gives a file {MANY} links")),
+        }
+    }
+
+    #[test]
+    fn a_file_with_as_many_links_as_there_can_be_stays_as_it_is() {
+        let folder = store();
+        let store = folder.path();
+        share(store, "tree");
+        testbed::require!(known exhaust(&store.join("tree/a"), &store.join("links")));
+        std::fs::create_dir(store.join("other")).unwrap();
+        write(&store.join("other/file"), b"equal", 0o444);
+        make_canonical(&store.join("other")).unwrap();
+        let told = share(store, "other");
+        assert!(
+            told.starts_with("Info: 'STORE/.links/")
+                && told.ends_with("has maximum number of links\n"),
+            "{told}"
+        );
+        assert_ne!(inode(store, "other/file"), inode(store, "tree/a"));
+        let left = store.read_dir().unwrap().count();
+        assert_eq!(
+            left, 4,
+            "two paths, both folders of links, and nothing temporary"
+        );
+    }
+
     #[test]
     fn what_the_file_system_refuses_is_named() {
         let folder = store();

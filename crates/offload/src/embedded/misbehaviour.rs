@@ -182,7 +182,7 @@ pub(super) fn alter(archive: &mut [u8]) {
 }
 
 /// The archive of a file.
-fn file(content: &str) -> Vec<u8> {
+pub(super) fn file(content: &str) -> Vec<u8> {
     let words = [
         "nix-archive-1",
         "(",
@@ -196,7 +196,7 @@ fn file(content: &str) -> Vec<u8> {
 }
 
 /// Strings as archives have them: length, bytes, zeros up to a multiple of 8.
-fn strings<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
+pub(super) fn strings<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for word in words {
         bytes.extend((word.len() as u64).to_le_bytes());

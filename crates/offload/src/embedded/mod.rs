@@ -8,6 +8,7 @@
 mod coordinator;
 mod daemon;
 mod directory_store;
+mod guix;
 mod misbehaviour;
 mod ssh_server;
 
@@ -15,5 +16,6 @@ mod ssh_server;
 pub(crate) use coordinator::create_database;
 pub use coordinator::{Coordinator, CoordinatorError, Heard, PreparedBuild, Source, Wanted};
 pub use directory_store::DirectoryStore;
+pub use guix::GuixExport;
 pub use misbehaviour::Misbehaviour;
 pub use ssh_server::{Machine, MachineError};

@@ -13,7 +13,8 @@ use russh::{Channel, ChannelOpenFailure};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::{DirectoryStore, Misbehaviour, daemon};
+use super::{DirectoryStore, GuixExport, Misbehaviour, daemon, guix};
+use crate::remote::{GUIX_SOCKET, NIX_SOCKET};
 
 /// Why the machine could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,23 @@ impl Machine {
         folder: &Path,
         misbehaviour: Option<Misbehaviour>,
     ) -> Result<Self, MachineError> {
+        Self::open(folder, Daemon::Nix(misbehaviour)).await
+    }
+
+    /// Starts a machine with a scripted guix-daemon, whose paths are named as if they stood at `folder/store`. `seed`
+    /// is that of the key that it signs with.
+    ///
+    /// # Errors
+    /// As [`Machine::start`].
+    pub async fn start_guix(
+        folder: &Path,
+        seed: [u8; 32],
+        export: GuixExport,
+    ) -> Result<Self, MachineError> {
+        Self::open(folder, Daemon::Guix { seed, export }).await
+    }
+
+    async fn open(folder: &Path, daemon: Daemon) -> Result<Self, MachineError> {
         std::fs::create_dir_all(folder)?;
         let store = Arc::new(DirectoryStore::create(&folder.join("store"))?);
         let host_key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519)?;
@@ -66,7 +84,7 @@ impl Machine {
         let door = Door {
             lets_in: key.public_key().clone(),
             store: store.clone(),
-            misbehaviour,
+            daemon,
         };
         let public = host_key.public_key().clone();
         let config = Arc::new(Config {
@@ -126,7 +144,14 @@ async fn admit(stream: TcpStream, config: Arc<Config>, door: Door) -> Result<(),
 struct Door {
     lets_in: PublicKey,
     store: Arc<DirectoryStore>,
-    misbehaviour: Option<Misbehaviour>,
+    daemon: Daemon,
+}
+
+/// What is behind the door.
+#[derive(Debug, Clone, Copy)]
+enum Daemon {
+    Nix(Option<Misbehaviour>),
+    Guix { seed: [u8; 32], export: GuixExport },
 }
 
 impl Handler for Door {
@@ -150,17 +175,29 @@ impl Handler for Door {
         reply: russh::server::ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
-        let is_daemon = socket_path == crate::remote::NIX_SOCKET;
-        if !is_daemon || self.misbehaviour == Some(Misbehaviour::HasNoDaemon) {
+        let is_daemon = match self.daemon {
+            Daemon::Nix(Some(Misbehaviour::HasNoDaemon)) => false,
+            Daemon::Nix(_) => socket_path == NIX_SOCKET,
+            Daemon::Guix { .. } => socket_path == GUIX_SOCKET,
+        };
+        if !is_daemon {
             reply.reject(ChannelOpenFailure::ConnectFailed).await;
             return Ok(());
         }
         reply.accept().await;
-        let (store, misbehaviour) = (self.store.clone(), self.misbehaviour);
+        let (store, daemon) = (self.store.clone(), self.daemon);
         tokio::spawn(async move {
             let (reader, writer) = tokio::io::split(channel.into_stream());
             // A conversation that ends badly is for the client to tell.
-            let _ = daemon::serve(reader, writer, store, misbehaviour).await;
+            let _ = match daemon {
+                Daemon::Nix(misbehaviour) => {
+                    daemon::serve(reader, writer, store, misbehaviour).await
+                }
+                Daemon::Guix { seed, export } => {
+                    let store_dir = store.store_dir().clone();
+                    guix::serve(reader, writer, store_dir, seed, export).await
+                }
+            };
         });
         Ok(())
     }

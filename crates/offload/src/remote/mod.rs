@@ -13,8 +13,8 @@ mod way;
 pub use guix::Condition;
 pub(crate) use guix::Importer;
 pub(crate) use output::{ArchiveClaim, InfoClaim};
-pub(crate) use way::NIX_SOCKET;
 pub use way::Way;
+pub(crate) use way::{GUIX_SOCKET, NIX_SOCKET};
 
 use std::cell::Cell;
 use std::task::Poll;

@@ -13,7 +13,7 @@ use crate::machines::{Machine, Scheme};
 pub(crate) const NIX_SOCKET: &str = "/nix/var/nix/daemon-socket/socket";
 
 /// The socket of a Guix daemon, unless the machine's entry says otherwise.
-const GUIX_SOCKET: &str = "/var/guix/daemon-socket/socket";
+pub(crate) const GUIX_SOCKET: &str = "/var/guix/daemon-socket/socket";
 
 /// A way to a machine's store daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

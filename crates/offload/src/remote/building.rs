@@ -115,21 +115,44 @@ impl Remote {
                 // Asked for one derivation, a daemon tells of one.
                 Ok(only.unwrap_or_else(|| failed(BuildStatus::MiscFailure, "no result was told")))
             }
-            BuildClaim::OldPaths(ticket) => match client.reply(ticket, &mut hear).await {
-                Ok(_) => Ok(BuildResult::new(BuildStatus::Built)),
-                Err(Error::Remote(error)) => {
-                    let status = match error.status.map_or(1, NonZero::get) {
-                        100 => BuildStatus::PermanentFailure,
-                        101 => BuildStatus::TimedOut,
-                        _ => BuildStatus::MiscFailure,
-                    };
-                    Ok(failed(status, &error.message.to_string_lossy()))
-                }
-                Err(error) => Err(error),
-            },
+            BuildClaim::OldPaths(ticket) => {
+                let mut mismatch = false;
+                let mut hear = |message| {
+                    mismatch |= tells_of_mismatch(&message);
+                    hear(message);
+                };
+                let replied = client.reply(ticket, &mut hear).await;
+                judge_by_number(replied.map(drop), mismatch)
+            }
             BuildClaim::Serve(_) => unreachable!("a conversation has one protocol"),
         }
     }
+}
+
+/// A guix-daemon tells of a wrong fixed output in words only (1.2.0 and 1.5.0): its number is 1, that of failures
+/// that prove nothing.
+fn tells_of_mismatch(message: &worker_protocol::Log) -> bool {
+    const WORDS: &[u8] = b"hash mismatch for store item '";
+    match message {
+        worker_protocol::Log::Next(text) => text.windows(WORDS.len()).any(|words| words == WORDS),
+        _ => false,
+    }
+}
+
+/// How a build ended of which the daemon tells a number.
+fn judge_by_number(replied: Result<(), Error>, mismatch: bool) -> Result<BuildResult, Error> {
+    let error = match replied {
+        Ok(()) => return Ok(BuildResult::new(BuildStatus::Built)),
+        Err(Error::Remote(error)) => error,
+        Err(error) => return Err(error),
+    };
+    let status = match error.status.map_or(1, NonZero::get) {
+        100 => BuildStatus::PermanentFailure,
+        101 => BuildStatus::TimedOut,
+        _ if mismatch => BuildStatus::HashMismatch,
+        _ => BuildStatus::MiscFailure,
+    };
+    Ok(failed(status, &error.message.to_string_lossy()))
 }
 
 fn failed(status: BuildStatus, why: &str) -> BuildResult {
@@ -176,5 +199,31 @@ async fn within(
                 return result.map_err(|error| RemoteFailure::from(error).during("build"));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use worker_protocol::RemoteError;
+
+    use super::*;
+
+    #[test]
+    fn a_number_is_a_verdict_or_proves_nothing() {
+        let judged = |status, mismatch| {
+            let mut error = RemoteError::new("build of `x.drv' failed");
+            error.status = NonZero::new(status);
+            let judged = judge_by_number(Err(Error::Remote(error)), mismatch);
+            judged.expect("it is no trouble").status
+        };
+        assert_eq!(judged(100, false), BuildStatus::PermanentFailure);
+        assert_eq!(judged(101, false), BuildStatus::TimedOut);
+        assert_eq!(judged(1, false), BuildStatus::MiscFailure);
+        assert_eq!(judged(1, true), BuildStatus::HashMismatch);
+        let tells = |text: &str| tells_of_mismatch(&worker_protocol::Log::Next(Text::from(text)));
+        assert!(tells(
+            "hash mismatch for store item '/gnu/store/x'\n  expected hash: 0"
+        ));
+        assert!(!tells("hash mismatch"));
     }
 }

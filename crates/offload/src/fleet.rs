@@ -92,12 +92,6 @@ impl Lease {
         self.slot.as_ref().map(Slot::index)
     }
 
-    /// The file whose lock is the slot that is held.
-    #[must_use]
-    pub fn slot_path(&self) -> Option<&Path> {
-        self.slot.as_ref().map(Slot::path)
-    }
-
     /// Gives the slot to whoever waits for it: nothing more is built here.
     pub fn release_slot(&mut self) {
         self.slot = None;
@@ -206,6 +200,11 @@ impl Fleet {
                 Ok(chosen) => chosen,
                 Err(answer) => return Ok(answer),
             };
+            if self.dialect == Dialect::Guix {
+                let (process, slot) = (std::process::id(), slot.path().display());
+                let message = format!("process {process} acquired build slot '{slot}'");
+                log.daemon.message(Level::Info, &message);
+            }
             match self.connect(index, &foresee(), log).await {
                 Ok(remote) => {
                     if self.is_overloaded(index, &remote, log).await {

@@ -1,6 +1,7 @@
 //! The pairs that all tests share, one for each Guix at hand, and what is asked of them.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -144,7 +145,9 @@ impl Bed {
         };
         let [here, there] = [&pair.coordinator, &pair.builder].map(version);
         let version = format!("guix {here} -> {there}");
-        eprintln!("{version}");
+        // Past the test harness's capture: a distribution moves on.
+        let told = writeln!(std::io::stderr(), "{version}");
+        told.expect("standard error is open");
         Bed { pair, version }
     }
 }

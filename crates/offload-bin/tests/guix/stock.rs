@@ -77,6 +77,25 @@ fn trace(build: &Build) -> Vec<String> {
     lines
 }
 
+/// How the lines begin that stock tells of a build, in their order; the last comes from the daemons, of which there are two.
+fn landmarks(build: &Build) -> Vec<&'static str> {
+    const LANDMARKS: [&str; 9] = [
+        "process ",
+        "normalized load on machine ",
+        "sending ",
+        "offloading '",
+        "@ build-remote ",
+        "retrieving ",
+        "importing file or directory '",
+        "found valid signature for '",
+        "done with offloaded '",
+    ];
+    let lines = build.said.lines();
+    let plain = lines.map(|line| line.trim_start_matches("guix offload: "));
+    let found = plain.filter_map(|line| LANDMARKS.into_iter().find(|mark| line.starts_with(mark)));
+    found.collect()
+}
+
 /// Store paths begin with their names.
 fn without_digests(line: &str) -> String {
     let mut parts = line.split("/gnu/store/");
@@ -93,7 +112,7 @@ fn is_the_machines(line: &str) -> bool {
 }
 
 #[test]
-fn builds_end_alike() {
+fn builds_are_told_and_end_alike() {
     require!();
     for bed in beds().iter() {
         let stock = Stock::start(&bed.pair.coordinator);
@@ -115,6 +134,7 @@ fn builds_end_alike() {
             let status = |build: &Build| build.failure.as_ref().map(|(status, _)| *status);
             assert_eq!(status(&theirs), status(&ours), "{told}");
             assert_eq!(trace(&theirs), trace(&ours), "{told}");
+            assert_eq!(landmarks(&theirs), landmarks(&ours), "{told}");
             assert_eq!(
                 theirs.said.contains("said\n"),
                 ours.said.contains("said\n"),

@@ -41,6 +41,7 @@ pub async fn build_guix(
     remote.root(&job.path, log).await?;
     let missing = missing(remote, job, log).await?;
     copy::guix::send(remote, store, &missing, log).await?;
+    announce(remote, store, job, trace, log);
     let claim = remote.queue_build_of_path(&job.path, &job.wanted).await?;
     let result = remote.built(claim, job.options, log).await?;
     if let Err(failure) = judge(&result) {
@@ -51,6 +52,18 @@ pub async fn build_guix(
         outputs: outputs.into_iter().map(Restored::keep).collect(),
         sent_inputs: missing.len(),
     })
+}
+
+/// What stock tells when everything is there.
+fn announce(remote: &Remote, store: &GuixStore, job: &Job, trace: bool, log: &mut Log) {
+    let derivation = store.local.store_dir().print(&job.path);
+    let name = remote.name();
+    let message = format!("offloading '{derivation}' to '{name}'...");
+    log.daemon.message(Level::Notice, &message);
+    if trace {
+        let message = format!("@ build-remote {derivation} {name}");
+        log.daemon.message(Level::Notice, &message);
+    }
 }
 
 async fn missing(
@@ -113,7 +126,12 @@ async fn receive(
         };
         let mut import = store.import(path, fixed)?;
         remote.export(path, &mut import, log).await?;
+        let file = store.local.store_dir().print(path);
+        let message = format!("importing file or directory '{file}'...");
+        log.daemon.message(Level::Notice, &message);
         let restored = import.finish(authority).await?;
+        let message = format!("found valid signature for '{file}'");
+        log.daemon.message(Level::Notice, &message);
         check_references(store, job, output, &restored)?;
         received.push(restored);
     }

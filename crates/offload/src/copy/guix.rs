@@ -273,6 +273,11 @@ async fn write_stream(
         let written = sink.write(&between, log).await;
         written.map_err(|error| error.during(SENDING))?;
         between.clear();
+        let message = format!(
+            "exporting path `{}'",
+            store.local.store_dir().print(&path.path)
+        );
+        log.daemon.message(Level::Notice, &message);
         let mut hasher = ItemHasher::new();
         send_archive(store, &path.path, sink, Some(&mut hasher), log).await?;
         let mut trailer = Trailer {

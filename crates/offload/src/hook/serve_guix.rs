@@ -140,7 +140,7 @@ impl<R: AsyncRead + Unpin> Requests<R> {
     }
 }
 
-/// Builds on one machine, and tells what stock tells.
+/// Builds on one machine, and tells what stock tells in the end.
 async fn build(
     remote: &mut Remote,
     store: &GuixStore,
@@ -148,15 +148,10 @@ async fn build(
     trace: bool,
     log: &mut Log,
 ) -> Result<Built, Failure> {
-    let derivation = store.local.store_dir().print(&job.path);
-    let name = remote.name().to_owned();
-    let say = |message: String, log: &mut Log| log.daemon.message(Level::Notice, &message);
-    if trace {
-        say(format!("@ build-remote {derivation} {name}"), log);
-    }
-    say(format!("offloading '{derivation}' to '{name}'..."), log);
     let built = build_guix(remote, store, job, trace, log).await?;
-    say(format!("done with offloaded '{derivation}'"), log);
+    let derivation = store.local.store_dir().print(&job.path);
+    let message = format!("done with offloaded '{derivation}'");
+    log.daemon.message(Level::Notice, &message);
     Ok(built)
 }
 
@@ -185,7 +180,7 @@ async fn converse<R: AsyncRead + Unpin>(
         let Some(lease) = answer(&mut fleet, &request, log).await else {
             continue;
         };
-        accept(&lease, log);
+        log.daemon.reply("accept", None);
         requests.conversation.accepted();
         let Some(Event::Inputs(inputs)) = requests.next().await? else {
             return Err(ServeError::OutOfTurn);
@@ -318,15 +313,6 @@ fn decline(request: &Request, why: &str, log: &mut Log) {
     let message = format!("offload: no machine builds {}: {why}", request.derivation);
     log.daemon.message(Level::Talkative, &message);
     log.daemon.reply("decline", None);
-}
-
-fn accept(lease: &Lease, log: &mut Log) {
-    if let Some(slot) = lease.slot_path() {
-        let (process, slot) = (std::process::id(), slot.display());
-        let message = format!("process {process} acquired build slot '{slot}'");
-        log.daemon.message(Level::Info, &message);
-    }
-    log.daemon.reply("accept", None);
 }
 
 fn job(

@@ -98,7 +98,12 @@ pub(crate) enum Command {
     ///
     /// With the arguments and lines of stock's, for whoever knows that. guix-daemon calls it with other arguments:
     /// SYSTEM MAX-SILENT-TIME PRINT-BUILD-TRACE? BUILD-TIMEOUT.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        display_name = "offload offload",
+        override_usage = "offload offload <COMMAND>\n       \
+            offload offload SYSTEM MAX-SILENT-TIME PRINT-BUILD-TRACE? BUILD-TIMEOUT"
+    )]
     Offload(GuixOffload),
 }
 

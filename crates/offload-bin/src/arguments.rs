@@ -63,7 +63,8 @@ pub(crate) enum Command {
     Store(Store),
     /// Prints what was understood of the machine lists, and from where; converts them.
     ///
-    /// Reads Nix's lines, Lix's TOML and our own, told by what they look like or by the name *.toml.
+    /// Reads Nix's lines, Lix's TOML and our own, told by what they look like or by the name *.toml; and with `--guix`, or
+    /// by the name *.scm, Guix's machines.scm, of which it says whether it was read or had to be evaluated by guix repl.
     /// Exit code: 0 where everything was understood (and could be said in the other format), 1 where
     /// something was not, which standard error names with file and line; 2 for wrong arguments.
     Machines(Machines),
@@ -100,6 +101,7 @@ pub(crate) enum Command {
     /// SYSTEM MAX-SILENT-TIME PRINT-BUILD-TRACE? BUILD-TIMEOUT.
     #[command(
         subcommand,
+        version,
         display_name = "offload offload",
         override_usage = "offload offload <COMMAND>\n       \
             offload offload SYSTEM MAX-SILENT-TIME PRINT-BUILD-TRACE? BUILD-TIMEOUT"
@@ -112,7 +114,7 @@ impl Command {
         match self {
             Command::Demo { keep } => demo::run(keep),
             Command::Store(store) => store.run(),
-            Command::Machines(machines) => machines.run(),
+            Command::Machines(machines) => or_usage(machines.run()),
             Command::Test(test) => or_usage(test.run()),
             Command::Status(status) => or_usage(status.run()),
             Command::Explain(explain) => or_usage(explain.run()),

@@ -8,8 +8,7 @@ use nix::unistd::{Uid, User, gethostname};
 use offload::hook::{GuixSurroundings, Surroundings};
 use offload::link::{Identity, Timeouts};
 use offload::local::{GuixDirectories, GuixKeys, Limits, StoreDirectories};
-use offload::machines::MachineList;
-use offload::machines::scheme::{GuixRepl, read_machine_file};
+use offload::machines::scheme::{GuixRepl, MachineFile, read_machine_file};
 use offload::store;
 
 use crate::guix;
@@ -61,7 +60,7 @@ fn timeouts() -> (Timeouts, store::Bounds) {
 pub(crate) async fn guix_surroundings() -> GuixSurroundings {
     let directories = guix_directories();
     GuixSurroundings {
-        machines: guix_machines(&directories, None).await,
+        machines: guix_machines(&directories, None).await.list,
         keys: guix_keys(&directories),
         directories,
         identity: identity(),
@@ -101,7 +100,7 @@ pub(crate) fn guix_list(directories: &GuixDirectories) -> PathBuf {
 pub(crate) async fn guix_machines(
     directories: &GuixDirectories,
     file: Option<&Path>,
-) -> MachineList {
+) -> MachineFile {
     let user = User::from_uid(Uid::effective()).ok().flatten();
     let home = user.map(|user| user.dir);
     let evaluator = guix::program().ok().map(|program| GuixRepl {
@@ -114,9 +113,7 @@ pub(crate) async fn guix_machines(
         _ => std::env::var(name).ok(),
     };
     let file = file.map_or_else(|| guix_list(directories), Path::to_owned);
-    read_machine_file(&file, &look_up, evaluator.as_ref())
-        .await
-        .list
+    read_machine_file(&file, &look_up, evaluator.as_ref()).await
 }
 
 /// Reads `OFFLOAD_LIMITS`.

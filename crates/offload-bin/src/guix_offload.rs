@@ -108,7 +108,7 @@ impl Machines {
         let directories = guix_directories();
         let file = self.file.clone();
         let file = file.unwrap_or_else(|| guix_list(&directories));
-        let list = wait_for(guix_machines(&directories, Some(&file)))?;
+        let list = wait_for(guix_machines(&directories, Some(&file)))?.list;
         for problem in &list.problems {
             eprintln!("{PROGRAM}warning: {problem}");
         }

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use offload::machines::{Format, Machine, MachineList, convert};
 use serde_json::{Value, json};
 
+use crate::environment::{guix_directories, guix_list, guix_machines};
 use crate::lists;
 use crate::output::print;
+use crate::selection::is_guix;
+use crate::together::wait_for;
 
 /// Prints what was understood of the machine lists, and from where.
 #[derive(Args)]
@@ -19,6 +23,9 @@ pub(crate) struct Machines {
     /// /etc/offload/machines.toml.
     #[arg(value_name = "LIST")]
     list: Option<String>,
+    /// The list is Guix's; by default /etc/guix/machines.scm. One whose name ends in .scm is anyway.
+    #[arg(long)]
+    guix: bool,
     /// Print JSON.
     #[arg(long, conflicts_with = "to")]
     json: bool,
@@ -39,8 +46,10 @@ enum To {
 }
 
 impl Machines {
-    pub(crate) fn run(self) -> ExitCode {
-        let list = lists::read(self.list.as_deref());
+    /// # Errors
+    /// When the list could not be asked for.
+    pub(crate) fn run(self) -> Result<ExitCode, String> {
+        let Read { list, files } = self.read()?;
         let mut is_whole = list.problems.is_empty();
         match self.to {
             Some(to) => {
@@ -56,23 +65,54 @@ impl Machines {
                 }
                 is_whole &= converted.unsayable.is_empty();
             }
-            None if self.json => print(&format!("{:#}\n", document(&list))),
-            None => print(&text(&list)),
+            None if self.json => print(&format!("{:#}\n", document(&list, &files))),
+            None => print(&text(&list, &files)),
         }
         if !self.json {
             for problem in &list.problems {
                 eprintln!("offload: {problem}");
             }
         }
-        match is_whole {
+        Ok(match is_whole {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
+        })
+    }
+
+    fn read(&self) -> Result<Read, String> {
+        if !self.guix && !is_guix(self.list.as_deref()) {
+            return Ok(Read::from(lists::read(self.list.as_deref())));
+        }
+        let directories = guix_directories();
+        let file = self.list.as_deref().map(PathBuf::from);
+        let file = file.unwrap_or_else(|| guix_list(&directories));
+        let read = wait_for(guix_machines(&directories, Some(&file)))?;
+        Ok(Read {
+            list: read.list,
+            files: vec![(file, read.way.to_string())],
+        })
+    }
+}
+
+/// A list, and what was found in which file.
+struct Read {
+    list: MachineList,
+    files: Vec<(PathBuf, String)>,
+}
+
+impl From<MachineList> for Read {
+    fn from(list: MachineList) -> Self {
+        let files = list.files.iter();
+        let files = files.map(|file| (file.path.clone(), file.found.to_string()));
+        Read {
+            files: files.collect(),
+            list,
         }
     }
 }
 
 /// The list for people.
-fn text(list: &MachineList) -> String {
+fn text(list: &MachineList, files: &[(PathBuf, String)]) -> String {
     let mut text = String::new();
     for machine in &list.machines {
         describe(machine, &mut text);
@@ -80,8 +120,8 @@ fn text(list: &MachineList) -> String {
     if list.machines.is_empty() {
         text += "no machines\n";
     }
-    for file in &list.files {
-        let _ = writeln!(text, "{}: {}", file.path.display(), file.found);
+    for (path, found) in files {
+        let _ = writeln!(text, "{}: {found}", path.display());
     }
     text
 }
@@ -148,7 +188,7 @@ fn describe(machine: &Machine, text: &mut String) {
 }
 
 /// The list for programs.
-fn document(list: &MachineList) -> Value {
+fn document(list: &MachineList, files: &[(PathBuf, String)]) -> Value {
     let problem = |problem: &offload::machines::Problem| {
         let origin = &problem.origin;
         json!({
@@ -159,11 +199,11 @@ fn document(list: &MachineList) -> Value {
             "message": problem.kind.to_string(),
         })
     };
-    let file = |file: &offload::machines::SourceFile| json!({ "path": file.path, "found": file.found.to_string() });
+    let file = |(path, found): &(PathBuf, String)| json!({ "path": path, "found": found });
     json!({
         "machines": list.machines.iter().map(machine).collect::<Vec<_>>(),
         "problems": list.problems.iter().map(problem).collect::<Vec<_>>(),
-        "files": list.files.iter().map(file).collect::<Vec<_>>(),
+        "files": files.iter().map(file).collect::<Vec<_>>(),
     })
 }
 
@@ -203,21 +243,23 @@ mod tests {
 
     use super::*;
 
-    fn list() -> MachineList {
-        read_builders(
+    fn list() -> Read {
+        Read::from(read_builders(
             "ssh://farm1\nssh-ng://ci@[::1]:2222?compress=true&remote-program=sudo%20nix-daemon x-linux,y-linux /k 8 2.5 kvm big c3NoLWVkMjU1MTkgQUFBQQ==\nhttp://x; farm2 - - 0\n@/no-such-file",
             "x86_64-linux",
-        )
+        ))
     }
 
     #[test]
     fn for_people() {
-        insta::assert_snapshot!(text(&list()));
-        assert_eq!(text(&MachineList::default()), "no machines\n");
+        let Read { list, files } = list();
+        insta::assert_snapshot!(text(&list, &files));
+        assert_eq!(text(&MachineList::default(), &[]), "no machines\n");
     }
 
     #[test]
     fn for_programs() {
-        insta::assert_snapshot!(format!("{:#}", document(&list())));
+        let Read { list, files } = list();
+        insta::assert_snapshot!(format!("{:#}", document(&list, &files)));
     }
 }

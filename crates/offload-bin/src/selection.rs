@@ -28,8 +28,7 @@ pub(crate) struct Selection {
 impl Selection {
     /// Whether the machines have guix-daemons.
     pub(crate) fn is_guix(&self) -> bool {
-        let is_scheme = |list: &String| list.ends_with(".scm");
-        self.guix || self.list.as_ref().is_some_and(is_scheme)
+        self.guix || is_guix(self.list.as_deref())
     }
 
     /// The machines that are meant. Problems of the list go to standard error.
@@ -40,7 +39,7 @@ impl Selection {
         let list = match self.is_guix() {
             true => {
                 let file = self.list.as_deref().map(Path::new);
-                wait_for(guix_machines(&guix_directories(), file))?
+                wait_for(guix_machines(&guix_directories(), file))?.list
             }
             false => lists::read(self.list.as_deref()),
         };
@@ -49,6 +48,11 @@ impl Selection {
         }
         select(list.machines, &self.machines)
     }
+}
+
+/// Whether a list is Guix's, by its name.
+pub(crate) fn is_guix(list: Option<&str>) -> bool {
+    list.is_some_and(|list| list.ends_with(".scm"))
 }
 
 fn select(machines: Vec<Machine>, names: &[String]) -> Result<Vec<Machine>, String> {

@@ -126,6 +126,22 @@ fn machines_are_listed_and_converted() {
 }
 
 #[test]
+fn guixs_machines_are_listed_and_converted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("machines.scm");
+    let list = r#"(define me "ci")
+        (list (build-machine (name "farm1") (systems '("x86_64-linux")) (user me) (port 2200)
+                (host-key "ssh-ed25519 AAAA") (private-key "/k") (parallel-builds 3)))"#;
+    std::fs::write(&file, list).expect("the file is written");
+    let name = file.display().to_string();
+    let shown = offload(&["machines", &name], b"");
+    let plain = text(&shown.stdout).replace(&folder.path().display().to_string(), "DIR");
+    assert!(shown.status.success(), "{plain}{}", text(&shown.stderr));
+    let toml = offload(&["machines", &name, "--to", "toml"], b"");
+    insta::assert_snapshot!(format!("{plain}\n{}", text(&toml.stdout)));
+}
+
+#[test]
 fn a_machine_that_nobody_listed_is_a_mistake_of_whoever_names_it() {
     let (_folder, list) = with_list("ssh://a\n");
     for command in ["test", "status", "explain"] {
@@ -170,8 +186,16 @@ fn no_machines_are_no_trouble() {
 
 #[test]
 fn the_help_of_every_command() {
-    let helps = ["machines", "test", "status", "explain"].map(|command| {
-        let output = offload(&[command, "--help"], b"");
+    let commands: [&[&str]; 6] = [
+        &["machines"],
+        &["test"],
+        &["status"],
+        &["explain"],
+        &["offload"],
+        &["offload", "test"],
+    ];
+    let helps = commands.map(|command| {
+        let output = offload(&[command, &["--help"]].concat(), b"");
         assert!(output.status.success());
         text(&output.stdout)
     });

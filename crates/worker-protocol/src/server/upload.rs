@@ -133,10 +133,9 @@ impl Session {
                 }
             })?;
             let state = self.upload.as_mut().expect("it was there above");
-            state.padding = 0;
             match length {
                 Err(count) => return Ok(Progress::NeedBytes(count)),
-                Ok(None) => {}
+                Ok(None) => state.padding = 0,
                 Ok(Some(length)) => {
                     state.asked = false;
                     state.piece = length;

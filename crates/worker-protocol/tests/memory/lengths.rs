@@ -2,7 +2,7 @@
 
 use store_path::StoreDir;
 use worker_protocol::operation::{
-    AddMultipleToStore, AddToStoreNar, IsValidPath, NarFromPath, Operation,
+    AddMultipleToStore, AddToStoreNar, ImportPaths, IsValidPath, NarFromPath, Operation,
 };
 use worker_protocol::server::{Options, Progress, Session};
 use worker_protocol::wire::{Encoder, Kind};
@@ -21,6 +21,16 @@ fn context(version: Version) -> Context {
 
 /// A server that has read `request`, with `data` behind it, and then another request.
 fn asked(version: Version, request: impl Into<Request>, data: &[u8]) -> Session {
+    let mut session = asked_alone(version, request, data);
+    let mut bytes = Vec::new();
+    let another = Request::from(IsValidPath { path: path("x") });
+    another.encode(&mut Encoder::new(&mut bytes), &context(version));
+    session.receive(&bytes);
+    session
+}
+
+/// A server that has read `request`, with `data` behind it.
+fn asked_alone(version: Version, request: impl Into<Request>, data: &[u8]) -> Session {
     let mut options = Options::nix(StoreDir::NIX, "1");
     options.version = version;
     let mut session = Session::new(options);
@@ -31,10 +41,6 @@ fn asked(version: Version, request: impl Into<Request>, data: &[u8]) -> Session 
     request.into().encode(&mut encoder, &context(version));
     session.receive(&bytes);
     session.receive(data);
-    let mut bytes = Vec::new();
-    let another = Request::from(IsValidPath { path: path("x") });
-    another.encode(&mut Encoder::new(&mut bytes), &context(version));
-    session.receive(&bytes);
     let request = session.poll_request().expect("it is one");
     assert!(matches!(request, Progress::Ready(Some(_))));
     session
@@ -119,6 +125,45 @@ fn archives_that_are_asked_for() {
     let mut session = asked(version, add(&[1; 11]), &ended);
     assert_eq!(read(&mut session), wrong(AddToStoreNar::NAME, false));
     go_on(&mut session);
+}
+
+/// The zeros behind a block may come later than the block.
+#[test]
+fn data_that_is_asked_for_and_comes_byte_by_byte() {
+    let version = Version::nix(32);
+    let mut bytes = Vec::new();
+    Encoder::new(&mut bytes).bytes(b"one").bytes(b"three");
+    Request::from(IsValidPath { path: path("x") })
+        .encode(&mut Encoder::new(&mut bytes), &context(version));
+    let mut session = asked_alone(version, ImportPaths {}, b"");
+    let mut rest = bytes.iter();
+    let mut wait = |session: &mut Session| session.receive(&[*rest.next().expect("more is there")]);
+    let mut got = Vec::new();
+    while got.len() < 8 {
+        match session.poll_upload().expect("it is well-formed") {
+            Progress::NeedBytes(_) => wait(&mut session),
+            Progress::Ready(more) => {
+                assert!(more);
+                got.extend_from_slice(session.upload());
+                session.consume_upload(session.upload().len());
+            }
+        }
+    }
+    assert_eq!(got, b"onethree");
+    while let Progress::NeedBytes(_) = session.poll_drain().expect("it is well-formed") {
+        wait(&mut session);
+    }
+    let added = session.answer::<ImportPaths>(&vec![]);
+    added.expect("its data was read");
+    loop {
+        match session.poll_request().expect("it is well-formed") {
+            Progress::NeedBytes(_) => wait(&mut session),
+            Progress::Ready(next) => {
+                assert!(matches!(next, Some(Request::IsValidPath(_))));
+                return;
+            }
+        }
+    }
 }
 
 /// The data of AddMultipleToStore: `count` paths are announced, `given` come.

@@ -1,19 +1,26 @@
-use store_path::StoreDir;
+use store_path::{ContentAddressMethod, HashAlgorithm, StoreDir};
 
-use crate::client::{self, Progress};
+use crate::client::{self, Progress, Ticket};
 use crate::export::{self, Trailer};
 use crate::operation::{
-    AddToStoreNar, BuildDerivation, IsValidPath, NarFromPath, QueryAllValidPaths, QueryPathInfo,
-    QueryValidPaths,
+    AddMultipleToStore, AddToStore, AddToStoreNar, BuildDerivation, ExportPath, ImportPaths,
+    IsValidPath, NarFromPath, QueryAllValidPaths, QueryPathInfo, QueryValidPaths, Upload,
+    UploadOperation,
 };
 use crate::wire::{Decoder, Encoder, Stop, limit};
 use crate::{
-    BasicDerivation, BuildMode, Context, Error, Operation, RemoteError, Request, Value, Version,
-    server,
+    BasicDerivation, BuildMode, Context, Error, Misuse, NarHash, Operation, PathInfo, RemoteError,
+    Request, ValidPathInfo, Value, Version, server,
 };
 
+/// The most bytes that a message may have here: less than what many inputs announce.
+const MESSAGE: usize = 2000;
+
+/// What a session may hold of what it was given and has not yet understood.
+const ROOM: usize = 1 << 20;
+
 /// A version, from the first byte of an input.
-fn version_from(byte: u8) -> Version {
+pub(super) fn version_from(byte: u8) -> Version {
     let nix = Version::NIX_NEWEST.minor() - Version::NIX_OLDEST.minor() + 1;
     let guix = Version::GUIX_NEWEST.minor() - Version::GUIX_OLDEST.minor() + 1;
     match byte % (nix + guix) {
@@ -126,13 +133,17 @@ pub fn client_session(data: &[u8]) {
     let options = client::Options {
         version,
         assume: (pieces & 1 == 1).then_some(version),
+        max_message: MESSAGE,
         ..client::Options::nix(StoreDir::NIX)
     };
     let mut session = client::Session::new(options);
     let mut pieces = bytes.chunks(1 + usize::from(pieces >> 1));
-    let mut feed = |session: &mut client::Session| match pieces.next() {
-        Some(piece) => session.receive(piece),
-        None => session.input_ended(None),
+    let mut feed = |session: &mut client::Session| {
+        assert!(session.buffered() <= MESSAGE, "more than a message is held");
+        match pieces.next() {
+            Some(piece) => session.receive(piece),
+            None => session.input_ended(None),
+        }
     };
     while let Ok(Progress::NeedBytes(count)) = session.poll_version() {
         assert!(count > 0);
@@ -164,6 +175,94 @@ pub fn client_session(data: &[u8]) {
         session.consume_raw(1);
     }
     hear(&mut session, &QueryAllValidPaths {}, &mut feed);
+    send_all(&mut session, &mut feed);
+    // The one byte that is made room for, and what was read ahead.
+    assert!(session.space().len() <= ROOM, "more than came is held");
+}
+
+/// Requests with data, and those that deliver some.
+fn send_all(session: &mut client::Session, feed: &mut impl FnMut(&mut client::Session)) {
+    let path = StoreDir::NIX
+        .parse("/nix/store/00000000000000000000000000000000-x")
+        .expect("it is a store path");
+    let info = PathInfo {
+        deriver: None,
+        nar_hash: NarHash(HashAlgorithm::Sha256.hash(b"")),
+        references: [].into(),
+        registration_time: 0,
+        nar_size: 1000,
+        ultimate: false,
+        signatures: [].into(),
+        content_address: None,
+    };
+    let add = AddToStoreNar {
+        path: ValidPathInfo {
+            path: path.clone(),
+            info,
+        },
+        repair: false,
+        dont_check_signatures: true,
+    };
+    let file = AddToStore {
+        name: "x".into(),
+        method: ContentAddressMethod::Recursive,
+        algorithm: HashAlgorithm::Sha256,
+        references: [].into(),
+        repair: false,
+    };
+    hear(session, &ExportPath { path, sign: true }, feed);
+    send(session, &add, &[1; 1000], feed);
+    send(session, &file, &[2; 70_000], feed);
+    send(session, &ImportPaths {}, &[3; 1000], feed);
+    let many = AddMultipleToStore {
+        repair: false,
+        dont_check_signatures: true,
+    };
+    if let Ok(ticket) = session.begin_multiple(&many, 1)
+        && session.upload_path(&add.path).is_ok()
+        && session.upload(&[1; 1000]).is_ok()
+        && session.finish_upload().is_ok()
+    {
+        hear_reply(session, ticket, feed);
+    }
+}
+
+/// Sends a request with its data and reads its reply to the end.
+fn send<O: UploadOperation>(
+    session: &mut client::Session,
+    operation: &O,
+    data: &[u8],
+    feed: &mut impl FnMut(&mut client::Session),
+) {
+    let Ok(ticket) = session.begin_upload(operation) else {
+        return;
+    };
+    let asked_for = O::upload(session.context().version) == Upload::Tunnelled;
+    let mut rest = data;
+    loop {
+        match session.poll_upload() {
+            Ok(Progress::Log(_) | Progress::Data(_)) => continue,
+            Ok(Progress::NeedBytes(count)) if asked_for => {
+                assert!(count > 0);
+                feed(session);
+                continue;
+            }
+            Ok(Progress::NeedBytes(_) | Progress::Ready(())) => {}
+            Err(error) => {
+                let again = session.upload(rest).expect_err("it is over");
+                assert_eq!(error.is_survivable(), again == Misuse::NoUpload.into());
+                return;
+            }
+        }
+        if rest.is_empty() {
+            break;
+        }
+        let piece = &rest[..rest.len().min(30_000)];
+        let taken = session.upload(piece).expect("it is under way");
+        rest = &rest[taken..];
+    }
+    session.finish_upload().expect("it is complete");
+    hear_reply(session, ticket, feed);
 }
 
 /// Sends a request and reads its reply to the end.
@@ -172,9 +271,17 @@ fn hear<O: Operation>(
     operation: &O,
     feed: &mut impl FnMut(&mut client::Session),
 ) {
-    let Ok(ticket) = session.queue(operation) else {
-        return;
-    };
+    if let Ok(ticket) = session.queue(operation) {
+        hear_reply(session, ticket, feed);
+    }
+}
+
+/// Reads a reply to the end.
+fn hear_reply<O: Operation>(
+    session: &mut client::Session,
+    ticket: Ticket<O>,
+    feed: &mut impl FnMut(&mut client::Session),
+) {
     loop {
         match session.poll_reply(ticket) {
             Ok(Progress::Ready(_)) => return,
@@ -211,11 +318,15 @@ pub fn server_session(data: &[u8]) {
     };
     let mut options = server::Options::nix(StoreDir::NIX, "1");
     options.version = version_from(*version);
+    options.max_message = MESSAGE;
     let mut session = server::Session::new(options);
     let mut pieces = bytes.chunks(1 + usize::from(*pieces));
-    let mut feed = |session: &mut server::Session| match pieces.next() {
-        Some(piece) => session.receive(piece),
-        None => session.input_ended(None),
+    let mut feed = |session: &mut server::Session| {
+        assert!(session.buffered() <= MESSAGE, "more than a message is held");
+        match pieces.next() {
+            Some(piece) => session.receive(piece),
+            None => session.input_ended(None),
+        }
     };
     loop {
         match session.poll_request() {

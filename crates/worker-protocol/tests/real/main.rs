@@ -22,6 +22,7 @@ mod nix_client;
 mod nix_operations;
 mod pipelining;
 mod record;
+mod same_replies;
 mod serve;
 #[path = "../memory/store.rs"]
 mod store;

@@ -42,7 +42,18 @@ pub enum BuildStatus {
     /// 16: the build was stopped, as another one of the same request failed. Newer than 2.28.
     Cancelled,
     /// A number that has no meaning here (yet), so a failure.
-    Other(u64),
+    Other(OtherStatus),
+}
+
+/// The number of a status without a name of its own: [`BuildStatus::from_number`] makes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OtherStatus(u64);
+
+impl OtherStatus {
+    /// The number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// The statuses, each at the place of its number.
@@ -72,13 +83,15 @@ impl BuildStatus {
         let known = usize::try_from(number)
             .ok()
             .and_then(|index| STATUSES.get(index));
-        known.copied().unwrap_or(BuildStatus::Other(number))
+        known
+            .copied()
+            .unwrap_or(BuildStatus::Other(OtherStatus(number)))
     }
 
     /// The number of the protocol.
     pub fn number(self) -> u64 {
         match (self, STATUSES.iter().position(|&status| status == self)) {
-            (BuildStatus::Other(number), _) => number,
+            (BuildStatus::Other(other), _) => other.number(),
             (_, place) => place.expect("all other statuses are in the list") as u64,
         }
     }

@@ -54,6 +54,7 @@ pub(crate) fn decode_hello(decoder: &mut Decoder<'_>) -> Result<Result<u64, Erro
 
 /// What a daemon tells of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Greeting {
     /// The features that it named, known here or not. None of them is in use: this side announces none.
     /// From 1.38 on.

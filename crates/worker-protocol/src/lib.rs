@@ -19,9 +19,10 @@
 //! Nix 2.3.7 (1.21), 2.8.0 (1.34), 2.26.3 and 2.34.8 (1.38, each also pinned to every older version), Guix 1.2.0
 //! (0x163) and 1.5.0 (0x164). Clients that the server half was tried with: all six.
 //!
-//! A newer peer is spoken to at 1.38. From there on both sides name features; this side names none, so that
-//! none changes a layout, whatever the other one names. Dynamic derivations, which name an output of an output,
-//! are refused: see [`DerivedPath`].
+//! The lower of both sides' versions is spoken. A server announces 1.38; a client what its options say, and that is
+//! 1.37 unless it is asked for more: what 1.38 adds is an exchange of features, which costs a round trip. There this
+//! side names none, so that none changes a layout, whatever the other one names. Dynamic derivations, which name an
+//! output of an output, are refused: see [`DerivedPath`].
 //!
 //! # Pipelining
 //!
@@ -33,8 +34,18 @@
 //! | what | why | what happens |
 //! |---|---|---|
 //! | version 1.38 | whether features are exchanged depends on the daemon | without assumption the first request waits for the hello |
-//! | data of AddToStoreNar at 1.21 and 1.22, of ImportPaths | the daemon asks for it | replies before it must have been read; the data waits for the daemon's wish; what is behind it may be queued |
+//! | data of AddToStoreNar at 1.21 and 1.22, of ImportPaths | the daemon asks for it | replies before it must have been read; the data waits for the daemon's wish; what is behind it may be queued once the data has ended |
 //! | anything in Guix's dialect | its daemon takes data that it did not expect for an error | queued requests leave one by one |
+//!
+//! # Errors, and what is bounded
+//!
+//! An error of one request leaves the connection usable, unless the peer closes it: a nix-daemon does after an
+//! operation that it does not know. [`Error::is_survivable`] says of the others. What a version cannot say is refused
+//! before a byte of it is sent.
+//!
+//! A session holds at most one message of its peer besides what was read ahead ([`wire::limit::MESSAGE`], or what the
+//! options say), and of data that is sent at most 1 MiB; data that comes is handed on in blocks. There are no timeouts:
+//! the caller bounds its waits, and futures may be dropped where their documentation says so.
 //!
 //! # Operations, and how each was tested
 //!
@@ -115,7 +126,7 @@ mod version;
 pub mod wire;
 
 pub use basic_derivation::{BasicDerivation, BasicOutput};
-pub use build_result::{BuildMode, BuildResult, BuildStatus};
+pub use build_result::{BuildMode, BuildResult, BuildStatus, OtherStatus};
 pub use derived_path::{DerivedPath, Outputs};
 pub use error::{Error, Incompatible, Misuse, Place};
 pub use log::{Log, RemoteError};

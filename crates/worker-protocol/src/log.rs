@@ -103,6 +103,7 @@ pub enum Field {
 
 /// One message of a daemon's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Log {
     /// Text for the person who waits, mostly one line with its newline. It may hold escape sequences.
     Next(Text),

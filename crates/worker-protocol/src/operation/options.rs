@@ -87,8 +87,7 @@ impl SetOptions {
     /// Makes settings the fields that [`SetOptions::with_pairs`] would write so.
     fn take_pairs(&mut self) {
         for (name, field) in PAIRS {
-            let name = Text::from(name);
-            let text = self.settings.get(&name).and_then(Text::to_str);
+            let text = self.settings.get(name.as_bytes()).and_then(Text::to_str);
             let value = text.and_then(|text| {
                 let value: u64 = text.parse().ok()?;
                 (value.to_string() == text).then_some(value)
@@ -97,7 +96,7 @@ impl SetOptions {
                 && value != *field(self)
             {
                 *field(self) = value;
-                self.settings.remove(&name);
+                self.settings.remove(name.as_bytes());
             }
         }
     }

@@ -1,4 +1,4 @@
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::ops::Deref;
 
@@ -41,6 +41,13 @@ impl Deref for Text {
 
 impl AsRef<[u8]> for Text {
     fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Maps with texts as keys can be asked for bytes.
+impl Borrow<[u8]> for Text {
+    fn borrow(&self) -> &[u8] {
         &self.0
     }
 }

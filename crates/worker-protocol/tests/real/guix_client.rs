@@ -152,7 +152,7 @@ async fn answer(
     match request {
         Request::SetOptions(set) => {
             assert_eq!(
-                set.settings.contains_key(&"build-timeout".into()),
+                set.settings.contains_key(b"build-timeout".as_slice()),
                 set.keep_going
             );
             server.answer::<SetOptions>(&()).await

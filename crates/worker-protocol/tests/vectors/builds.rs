@@ -207,7 +207,7 @@ fn results(table: &mut Table) {
         (14, BuildStatus::NoSubstituters),
         (15, BuildStatus::HashMismatch),
         (16, BuildStatus::Cancelled),
-        (17, BuildStatus::Other(17)),
+        (17, BuildStatus::from_number(17)),
     ] {
         let bytes = format!("{number} ''");
         table.reply::<BuildDerivation>(nix(18..=27), BuildResult::new(status), &bytes);

@@ -138,7 +138,7 @@ fn by_the_daemons_command_line_and_back() {
 }
 
 #[test]
-fn by_the_endpoint() {
+fn by_the_endpoint_and_back() {
     testbed::require!();
     testbed::require!(ours());
     let mut bed = bed();
@@ -150,6 +150,13 @@ fn by_the_endpoint() {
     for words in [&*front, machine] {
         assert!(after.stderr.contains(words), "{words}: {}", after.stderr);
     }
+    follow(&mut bed, block("Back", 1));
+    let back = build(&bed, "back");
+    assert!(
+        !back.stderr.contains("localhost") && back.stderr.contains(machine),
+        "{}",
+        back.stderr
+    );
     bed.assert_clean();
 }
 

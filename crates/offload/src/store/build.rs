@@ -115,7 +115,7 @@ fn failed(status: BuildStatus, why: String) -> BuildResult {
 /// What a client says about how its builds are to be done.
 pub(super) fn options(asked: &worker_protocol::operation::SetOptions) -> BuildOptions {
     let setting = |name: &str| {
-        let value = asked.settings.get(&name.into())?;
+        let value = asked.settings.get(name.as_bytes())?;
         value.to_str().map(str::to_owned)
     };
     let number = |name: &str| {

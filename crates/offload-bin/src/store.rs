@@ -122,7 +122,7 @@ impl Store {
         let served = match self.what.socket {
             None => runtime.block_on(async {
                 let streams = (tokio::io::stdin(), tokio::io::stdout());
-                let served = serve(streams.0, streams.1, &coordinator).await;
+                let served = serve(streams.0, streams.1, true, &coordinator).await;
                 served.map_err(|error| error.to_string())
             }),
             Some(path) => {

@@ -13,6 +13,7 @@ mod daemon;
 mod forward;
 mod harvest;
 mod patient;
+mod privileges;
 mod record;
 mod serve;
 

@@ -18,6 +18,7 @@ use super::daemon::LocalDaemon;
 use super::forward::{client_is_gone, forward};
 use super::harvest::Harvest;
 use super::patient::PatientWriter;
+use super::privileges::without_privileges;
 use super::record::{self, Records};
 use crate::fleet::Fleet;
 use crate::job::BuildOptions;
@@ -79,13 +80,15 @@ pub enum EndpointError {
     Output(String),
 }
 
-/// Serves one client until it hangs up. Whatever it was having built is given up then.
+/// Serves one client until it hangs up. Whatever it was having built is given up then. `is_trusted`:
+/// whether it may do what this host's daemon lets trusted users do, as which it knows us.
 ///
 /// # Errors
 /// When the coordinator's store cannot be used, or the conversation breaks.
 pub async fn serve<R, W>(
     reader: R,
     writer: W,
+    is_trusted: bool,
     coordinator: &Coordinator,
 ) -> Result<(), EndpointError>
 where
@@ -106,8 +109,7 @@ where
     );
     let version = concat!("offload ", env!("CARGO_PKG_VERSION"));
     let options = Options {
-        // Who may talk to us may build: the socket's mode, or the daemon, says who that is.
-        trusted: Some(true),
+        trusted: Some(is_trusted),
         max_message: coordinator.bounds.request_size,
         ..Options::nix(store_dir.clone(), version)
     };
@@ -123,6 +125,7 @@ where
         verbosity: VERBOSITY,
         options: BuildOptions::default(),
         bounds,
+        is_trusted,
     };
     if !session.greets().await? {
         return Ok(());
@@ -158,6 +161,7 @@ pub(super) struct Session<R, W> {
     pub(super) verbosity: u64,
     options: BuildOptions,
     bounds: Bounds,
+    is_trusted: bool,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
@@ -183,6 +187,17 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
     }
 
     async fn handle(&mut self, request: Request) -> Result<(), EndpointError> {
+        let request = match self.is_trusted {
+            true => request,
+            false => match without_privileges(request) {
+                Ok(request) => request,
+                Err(name) => {
+                    let why =
+                        format!("{name} is for trusted users: root, and whom the endpoint runs as");
+                    return Ok(self.fail(why).await?);
+                }
+            },
+        };
         match request {
             Request::SetOptions(asked) => {
                 self.verbosity = asked.verbosity;

@@ -38,7 +38,7 @@ struct Sizes {
     max_clients: u16,
     /// The most that is held of one request, in MiB: a derivation, a list of paths.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = value_parser!(u32).range(1..=512))]
-    max_message: u32,
+    max_request: u32,
     /// The most data that one request may bring, in MiB: an archive.
     #[arg(long, value_name = "MIB", default_value_t = 1 << 20, value_parser = value_parser!(u32).range(1..))]
     max_upload: u32,
@@ -48,7 +48,7 @@ impl Default for Sizes {
     fn default() -> Self {
         Sizes {
             max_clients: 1024,
-            max_message: 64,
+            max_request: 64,
             max_upload: 1 << 20,
         }
     }
@@ -57,7 +57,7 @@ impl Default for Sizes {
 impl Sizes {
     fn bound(self, bounds: Bounds) -> Bounds {
         Bounds {
-            request_size: (self.max_message as usize) << 20,
+            request_size: (self.max_request as usize) << 20,
             upload_size: u64::from(self.max_upload) << 20,
             ..bounds
         }

@@ -191,7 +191,7 @@ bad_clients! {
         // It hangs up before it has taken all of them.
         let _ = stream.write_all(&question.0);
         let said = last_words(&stream);
-        assert!(said.contains("where at most 1048576 is allowed"), "{said}");
+        assert!(said.contains("a message of more than 1048576 bytes"), "{said}");
     };
     /// AddMultipleToStore of no path, with frames behind it.
     sends_frames_without_end: |service| {

@@ -36,7 +36,7 @@ impl BasicDerivation {
     /// let text = br#"Derive([("out","/nix/store/zgq4qjbhdn38i0gs0mcd8dmsn0clxqzy-a","","")],[],[],"x86_64-linux","/bin/sh",["-c","true"],[("name","a")])"#;
     /// let derivation = Derivation::parse(&StoreDir::NIX, text)?;
     /// let sent = BasicDerivation::new(&derivation.resolve([]), &StoreDir::NIX);
-    /// assert_eq!(sent.outputs[&"out".into()].path, "/nix/store/zgq4qjbhdn38i0gs0mcd8dmsn0clxqzy-a");
+    /// assert_eq!(sent.outputs[b"out".as_slice()].path, "/nix/store/zgq4qjbhdn38i0gs0mcd8dmsn0clxqzy-a");
     /// assert_eq!(sent.arguments, ["-c", "true"]);
     /// # Ok::<(), derivation::Error>(())
     /// ```

@@ -165,6 +165,7 @@ fn a_chain() {
 fn a_floating_output() {
     let bed = require!();
     testbed::require!(known floating::known(&bed));
+    testbed::require!(known floating::agree(&bed));
     let line = testbed::MachineLine {
         supported_features: "ca-derivations".into(),
         ..bed.pair.machine_line()

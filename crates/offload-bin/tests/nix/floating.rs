@@ -35,6 +35,19 @@ pub(crate) fn known(bed: &Bed) -> Result<(), &'static str> {
     }
 }
 
+/// `Err` where one host's Nix refuses the content address that the other's gives to what refers to itself: how
+/// such references count has changed between 2.8.0 and 2.26.3.
+pub(crate) fn agree(bed: &Bed) -> Result<(), &'static str> {
+    let [here, there] = bed.hosts().map(|host| {
+        let version = host.run(&["nix-store", "--version"]).expect("it runs");
+        version.contains(" 2.8.")
+    });
+    match here == there {
+        true => Ok(()),
+        false => Err("nix 2.8.0 and 2.26.3 hash references to oneself differently"),
+    }
+}
+
 /// Builds, and returns the output paths after a look at them.
 fn built(bed: &Bed, expression: &str) -> Vec<String> {
     let outputs = bed.built(expression);

@@ -15,6 +15,9 @@ use testbed::{
 /// Where the coordinator has our program.
 pub(crate) const OURS: &str = "/opt/offload";
 
+/// The file on the coordinator that has our program's `OFFLOAD_LIMITS`.
+pub(crate) const LIMITS: &str = "/opt/limits";
+
 /// How long a process may outlive its build.
 const GONE_WITHIN: Duration = Duration::from_secs(20);
 
@@ -196,7 +199,8 @@ fn start(options: &BedOptions<'_>) -> Pair {
 /// Gives the coordinator our program, and what [`Bed::build`] needs.
 fn prepare(coordinator: &Host) {
     let linker = "exec /opt/machine/ld-linux-x86-64.so.2 --library-path /opt/machine";
-    let script = format!("#!/bin/sh\n{linker} /opt/ours \"$@\"\n");
+    let limits = format!("[ ! -e {LIMITS} ] || export OFFLOAD_LIMITS=$(cat {LIMITS})");
+    let script = format!("#!/bin/sh\n{limits}\n{linker} /opt/ours \"$@\"\n");
     coordinator.write_file(OURS, script).expect("it is written");
     let program = include_str!("program.scm");
     coordinator

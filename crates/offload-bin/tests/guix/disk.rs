@@ -1,8 +1,10 @@
 //! Disks that are full, on either side.
 
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
 use testbed::{GuixMachine, Host};
 
-use crate::bed::{Bed, BedOptions, Build, require, roots};
+use crate::bed::{Bed, BedOptions, Build, LIMITS, require, roots};
 
 /// What each of the two stores may hold, in megabytes. Guix gives no build to a machine with less than 100.
 const STORE_MB: u64 = 256;
@@ -10,15 +12,28 @@ const STORE_MB: u64 = 256;
 /// What a build makes that does not fit.
 const TOO_MUCH: &str = "dd if=/dev/zero of=$out bs=1M count=300";
 
-/// A bed of its own, of the newest Guix, whose stores are small.
-fn bed(limits: &str) -> Bed {
-    let roots = roots();
-    let root = roots.last().expect("there is one");
-    Bed::start(&BedOptions {
-        store_size: Some(STORE_MB << 20),
-        environment: &[limits],
-        ..BedOptions::of(root)
-    })
+/// The bed, of the newest Guix, whose stores are small, with these limits. Tests take turns.
+fn bed(limits: &str) -> MutexGuard<'static, Bed> {
+    static BED: LazyLock<Mutex<Bed>> = LazyLock::new(|| {
+        let roots = roots();
+        let root = roots.last().expect("there is one");
+        Mutex::new(Bed::start(&BedOptions {
+            store_size: Some(STORE_MB << 20),
+            ..BedOptions::of(root)
+        }))
+    });
+    let bed = BED.lock().unwrap_or_else(PoisonError::into_inner);
+    empty(&bed.pair.builder);
+    // What a failed build has left there stays until it is built again.
+    bed.run_there(&["sh", "-c", "rm -rf /gnu/store/*-no-room-to-build-1"]);
+    bed.run(&["rm", "-rf", "/var/guix/offload/knowledge"]);
+    set_limits(&bed, limits);
+    bed
+}
+
+fn set_limits(bed: &Bed, limits: &str) {
+    let written = bed.pair.coordinator.write_file(LIMITS, limits);
+    written.expect("the file is written");
 }
 
 /// Takes all but `left` megabytes of the store.
@@ -31,7 +46,7 @@ fn fill(host: &Host, left: u64) {
 }
 
 fn empty(host: &Host) {
-    host.run(&["rm", "/gnu/store/.ballast"])
+    host.run(&["rm", "-f", "/gnu/store/.ballast"])
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
@@ -57,7 +72,7 @@ fn assert_failed(bed: &Bed, build: &Build) {
 #[test]
 fn the_builders_disk_is_full() {
     require!();
-    let bed = bed("OFFLOAD_LIMITS=free-disk=1M");
+    let bed = bed("free-disk=1M");
     let second = bed.pair.extra_guix_machine(Bed::SECOND);
     let builder = &bed.pair.builder;
 
@@ -81,7 +96,7 @@ fn the_builders_disk_is_full() {
     empty(builder);
 
     // While it builds: no verdict, because another machine may have room.
-    bed.run(&["sh", "-c", "rm -rf /var/guix/offload/knowledge"]);
+    bed.run(&["rm", "-rf", "/var/guix/offload/knowledge"]);
     bed.use_machines(&[first(&bed)]);
     let build = bed.build("no-room-to-build", TOO_MUCH, &[]);
     assert_failed(&bed, &build);
@@ -92,7 +107,7 @@ fn the_builders_disk_is_full() {
 #[test]
 fn the_builders_disk_is_full_while_inputs_are_sent() {
     require!();
-    let bed = bed("OFFLOAD_LIMITS=free-disk=1M");
+    let bed = bed("free-disk=1M");
     let builder = &bed.pair.builder;
     bed.run(&["sh", "-c", "head -c 120M /dev/urandom > /root/large"]);
     let second = bed.pair.extra_guix_machine(Bed::SECOND);
@@ -115,23 +130,24 @@ fn the_builders_disk_is_full_while_inputs_are_sent() {
 #[test]
 fn the_coordinators_disk_is_full() {
     require!();
+    let bed = bed("");
+    let second = bed.pair.extra_guix_machine(Bed::SECOND);
+    // The first one's store is as small.
+    bed.use_machines(&[second]);
     for (limit, words) in [
         ("free-disk=20M", "stay free (limit free-disk)"),
         ("free-disk=0", "No space left"),
         ("output=10M", "is larger than 10485760 bytes"),
     ] {
-        let bed = bed(&format!("OFFLOAD_LIMITS={limit}"));
-        let second = bed.pair.extra_guix_machine(Bed::SECOND);
-        // The first one's store is as small.
-        bed.use_machines(&[second]);
+        set_limits(&bed, limit);
         let build = bed.build("no-room-for-outputs", TOO_MUCH, &[]);
         let (status, _) = build.failure.clone().expect("it fails");
         assert_eq!(status, 1, "{}", build.said);
         assert!(build.said.contains(words), "{}", build.said);
         let left = bed.run(&["sh", "-c", "ls -d /gnu/store/*-no-room-for-outputs || true"]);
         assert_eq!(left, "", "{limit}");
-        let small = bed.build("room", "echo x > $out", &[]);
-        assert_eq!(bed.read_store(small.out()), "x\n");
-        bed.assert_clean();
     }
+    let small = bed.build("room", "echo x > $out", &[]);
+    assert_eq!(bed.read_store(small.out()), "x\n");
+    bed.assert_clean();
 }

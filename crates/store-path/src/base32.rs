@@ -83,22 +83,26 @@ pub fn decode(text: &str) -> Result<Vec<u8>, DecodeError> {
         .map_err(|error| explain(error, text.len()))
 }
 
-/// The same for a number of bytes known beforehand, without allocating.
+/// The same for a number of bytes known beforehand, without allocating if they are no more than a digest has: 64.
 ///
 /// # Errors
 /// [`DecodeError`] if `text` is not what [`encode`] prints for some `N` bytes.
 pub fn decode_array<const N: usize>(text: &str) -> Result<[u8; N], DecodeError> {
     // No digest in use is longer than SHA-512's.
     const MAX_LEN: usize = encoded_len(64);
+    let wrong_length = DecodeError {
+        offset: 0,
+        kind: DecodeErrorKind::Length,
+    };
+    let len = text.len();
+    if len != encoded_len(N) {
+        return Err(wrong_length);
+    }
+    if len > MAX_LEN {
+        return decode(text)?.try_into().map_err(|_| wrong_length);
+    }
     let mut forward = [0; MAX_LEN];
     let mut bytes = [0; N];
-    let len = text.len();
-    if len != encoded_len(N) || len > MAX_LEN {
-        return Err(DecodeError {
-            offset: 0,
-            kind: DecodeErrorKind::Length,
-        });
-    }
     for (to, from) in forward.iter_mut().zip(text.bytes().rev()) {
         *to = from;
     }
@@ -155,6 +159,33 @@ mod tests {
             .map(char::from)
             .collect();
         assert_eq!(digits, ALPHABET);
+    }
+
+    #[test]
+    fn arrays_of_any_length_come_back() {
+        fn come_back<const N: usize>() {
+            let bytes: [u8; N] = std::array::from_fn(|at| at as u8 ^ 0xa5);
+            let text = encode(&bytes);
+            assert_eq!(decode_array(&text), Ok(bytes), "{N} bytes");
+            assert_eq!(
+                decode_array::<N>(&text[1..]).map_err(|error| error.kind),
+                Err(DecodeErrorKind::Length)
+            );
+        }
+        come_back::<1>();
+        come_back::<20>();
+        come_back::<63>();
+        come_back::<64>();
+        come_back::<65>();
+        come_back::<100>();
+        come_back::<1000>();
+        // The last character, of an `e`, stands first in what is decoded.
+        let text = format!("{}e", &encode(&[0; 65])[1..]);
+        let error = decode_array::<65>(&text).unwrap_err();
+        assert_eq!(
+            (error.offset, error.kind),
+            (103, DecodeErrorKind::Character)
+        );
     }
 
     #[test]

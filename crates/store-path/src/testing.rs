@@ -37,7 +37,7 @@ pub fn store_dir() -> impl Strategy<Value = StoreDir> {
 /// Any hash.
 pub fn hash() -> impl Strategy<Value = Hash> {
     (
-        proptest::sample::select(&HashAlgorithm::ALL[..]),
+        proptest::sample::select(HashAlgorithm::ALL),
         any::<[[u8; 32]; 2]>(),
     )
         .prop_map(|(algorithm, bytes)| {
@@ -101,7 +101,7 @@ pub fn base32_identity(data: &[u8]) {
         Ok(bytes) => assert_eq!(base32::encode(&bytes), text),
         Err(error) => assert!(error.offset <= text.len()),
     }
-    for algorithm in HashAlgorithm::ALL {
+    for &algorithm in HashAlgorithm::ALL {
         if let Ok(hash) = Hash::parse(text, Some(algorithm)) {
             use crate::HashFormat::{Base16, Base32, Base64, Sri};
             let forms = [Base16, Base32, Base64, Sri];

@@ -30,7 +30,7 @@ pub enum HashAlgorithm {
 
 impl HashAlgorithm {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: &[Self] = &[
         Self::Md5,
         Self::Sha1,
         Self::Sha256,
@@ -74,9 +74,8 @@ impl HashAlgorithm {
     /// The one with this [`name`](Self::name).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.name() == name)
+        let mut all = Self::ALL.iter().copied();
+        all.find(|algorithm| algorithm.name() == name)
     }
 
     /// Hashes bytes in hand.

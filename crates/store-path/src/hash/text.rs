@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_forms_of_an_algorithm_differ_in_length() {
-        for algorithm in HashAlgorithm::ALL {
+        for &algorithm in HashAlgorithm::ALL {
             let bytes = algorithm.len();
             let lengths = [
                 HEXLOWER.encode_len(bytes),

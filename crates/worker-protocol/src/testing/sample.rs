@@ -248,7 +248,7 @@ impl Sample for AddToStore {
             ],
             false => vec![ContentAddressMethod::Flat, ContentAddressMethod::Recursive],
         };
-        let algorithm = select(&HashAlgorithm::ALL[..]);
+        let algorithm = select(HashAlgorithm::ALL);
         (
             Text::sample(context),
             select(methods),

@@ -92,7 +92,7 @@ impl Opened {
     }
 
     fn name(&self) -> Result<&str, Failure> {
-        derivation_name(self.path.as_ref())
+        derivation_name(self.path.as_path_ref())
             .ok_or_else(|| format!("see a derivation in {}", self.path).into())
     }
 }
@@ -137,7 +137,7 @@ fn check(opened: &Opened) -> Result<Vec<String>, Failure> {
     let mut memo = ModuloMemo::new(opened.dir.clone());
     if file.derivation().kind()? == Kind::InputAddressed {
         for input in file.derivation().input_derivations.keys() {
-            let walked = memo.walk(&input.as_ref().to_owned(), |path| {
+            let walked = memo.walk(&input.as_path_ref().to_store_path(), |path| {
                 opened.input(path).map(|input| input.text)
             });
             if let Err(error) = walked {
@@ -151,7 +151,7 @@ fn check(opened: &Opened) -> Result<Vec<String>, Failure> {
             .derivation()
             .input_derivations
             .keys()
-            .map(|path| path.as_ref().to_owned());
+            .map(|path| path.as_path_ref().to_store_path());
         inputs.for_each(|path| memo.insert(path, HashModulo::Deferred));
     }
     wrong.extend(

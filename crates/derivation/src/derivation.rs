@@ -178,7 +178,7 @@ pub(crate) fn fixed_output<'a>(
 ) -> Option<FixedOutput<'a>> {
     match (outputs.len(), outputs.get("out")) {
         (1, Some(Output::Fixed { path, address })) => Some(FixedOutput {
-            path: path.as_ref(),
+            path: path.as_path_ref(),
             address: *address,
         }),
         _ => None,

@@ -207,7 +207,7 @@ impl fmt::Display for Difference {
                 first,
                 second,
             } => {
-                let name = derivation_name(first.as_ref()).unwrap_or(first.name());
+                let name = derivation_name(first.as_path_ref()).unwrap_or(first.name());
                 write!(
                     f,
                     "{part} `{name}` is {first} in the first and {second} in the second"

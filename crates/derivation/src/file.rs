@@ -95,7 +95,7 @@ fn store_path(
         .input_derivations
         .keys()
         .chain(derivation.input_sources.iter())
-        .map(StorePathCow::as_ref);
+        .map(StorePathCow::as_path_ref);
     Ok(dir.make_text_path(&format!("{name}{EXTENSION}"), &hash, inputs)?)
 }
 
@@ -105,7 +105,7 @@ fn store_path(
 /// use derivation::{StorePath, derivation_name};
 ///
 /// let path: StorePath = "8zd0ck4kmdaf3hzbmvkmvrvpbi100dqg-plain.drv".parse()?;
-/// assert_eq!(derivation_name(path.as_ref()), Some("plain"));
+/// assert_eq!(derivation_name(path.as_path_ref()), Some("plain"));
 /// # Ok::<(), store_path::PathError>(())
 /// ```
 #[must_use]

@@ -146,12 +146,12 @@ impl ModuloMemo {
         let derivation = file.derivation();
         let mut inputs = Vec::with_capacity(derivation.input_derivations.len());
         for (path, wanted) in derivation.input_derivations.iter() {
-            let unknown = || ModuloError::UnknownInput(path.as_ref().to_owned());
+            let unknown = || ModuloError::UnknownInput(path.as_path_ref().to_store_path());
             match *self.known.get(path.base_name()).ok_or_else(unknown)? {
                 HashModulo::Deferred => return Ok(None),
                 _ if !wanted.dynamic.is_empty() => return Ok(None),
                 HashModulo::Fixed(digest) => {
-                    check_fixed_input(path.as_ref(), &wanted.outputs)?;
+                    check_fixed_input(path.as_path_ref(), &wanted.outputs)?;
                     inputs.push((digest, &wanted.outputs));
                 }
                 HashModulo::InputAddressed(digest) => inputs.push((digest, &wanted.outputs)),
@@ -168,7 +168,7 @@ fn check_fixed_input(
 ) -> Result<(), ModuloError> {
     match wanted.iter().find(|name| *name != "out") {
         Some(output) => Err(ModuloError::NoSuchOutput {
-            path: path.to_owned(),
+            path: path.to_store_path(),
             output: output.clone().into_owned(),
         }),
         None => Ok(()),

@@ -58,7 +58,7 @@ impl Output<'_> {
     #[must_use]
     pub fn path(&self) -> Option<StorePathRef<'_>> {
         match self {
-            Self::InputAddressed { path } | Self::Fixed { path, .. } => Some(path.as_ref()),
+            Self::InputAddressed { path } | Self::Fixed { path, .. } => Some(path.as_path_ref()),
             Self::Floating { .. } | Self::Deferred | Self::Impure { .. } => None,
         }
     }

@@ -138,7 +138,7 @@ impl DerivationFile<'_> {
                     }),
                 }
             }
-            match (expected, found.map(StorePathRef::to_owned)) {
+            match (expected, found.map(StorePathRef::to_store_path)) {
                 (Some(expected), Some(found)) if expected != found => {
                     mismatches.push(OutputMismatch::WrongPath {
                         output,

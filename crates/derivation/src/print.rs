@@ -28,7 +28,7 @@ pub(crate) fn derivation(dir: &StoreDir, derivation: &Derivation<'_>) -> Vec<u8>
         derivation.input_derivations.iter(),
         |printer, (path, wanted)| {
             printer.text.push(b'(');
-            printer.path(path.as_ref());
+            printer.path(path.as_path_ref());
             printer.text.push(b',');
             printer.wanted(wanted);
             printer.text.push(b')');
@@ -36,7 +36,7 @@ pub(crate) fn derivation(dir: &StoreDir, derivation: &Derivation<'_>) -> Vec<u8>
     );
     printer.text.push(b',');
     printer.list(derivation.input_sources.iter(), |printer, path| {
-        printer.path(path.as_ref());
+        printer.path(path.as_path_ref());
     });
     printer.text.push(b',');
     printer.string(derivation.system.as_bytes());
@@ -72,12 +72,12 @@ fn estimate(dir: &StoreDir, derivation: &Derivation<'_>) -> usize {
         + derivation
             .input_derivations
             .iter()
-            .map(|(input, _)| path(input.as_ref()) + 16)
+            .map(|(input, _)| path(input.as_path_ref()) + 16)
             .sum::<usize>()
         + derivation
             .input_sources
             .iter()
-            .map(|source| path(source.as_ref()))
+            .map(|source| path(source.as_path_ref()))
             .sum::<usize>()
         + derivation.system.len()
         + derivation.builder.len()

@@ -57,7 +57,7 @@ impl Derivation<'_> {
             replacements: HashMap::new(),
         };
         for (input, wanted) in self.input_derivations.iter() {
-            let input = input.as_ref();
+            let input = input.as_path_ref();
             let placeholder = |output: &str| Placeholder::of_input(input, output);
             known.add(input, wanted, &placeholder, &mut outputs)?;
         }
@@ -120,7 +120,7 @@ impl Known<'_> {
             }
             let before = placeholder(output);
             let below = |output: &str| before.map(|before| before.of_made(output));
-            self.add(made.as_ref(), wanted, &below, outputs)?;
+            self.add(made.as_path_ref(), wanted, &below, outputs)?;
         }
         Ok(())
     }
@@ -132,7 +132,7 @@ fn known_path(
     outputs: &mut impl FnMut(StorePathRef<'_>, &str) -> Option<StorePath>,
 ) -> Result<StorePath, ResolveError> {
     outputs(input, output).ok_or_else(|| ResolveError::UnknownOutput {
-        input: input.to_owned(),
+        input: input.to_store_path(),
         output: output.to_owned(),
     })
 }

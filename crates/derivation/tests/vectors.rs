@@ -70,7 +70,7 @@ fn placeholders_of_dynamic_inputs() {
         .parse()
         .expect("a base name");
     let placeholder = |further: &[&str]| {
-        dynamic_placeholder(producing.as_ref(), "out", further).expect("a derivation")
+        dynamic_placeholder(producing.as_path_ref(), "out", further).expect("a derivation")
     };
     let parse = |base_name: &str| {
         let text = files.0.get(base_name).expect("it is there");
@@ -112,7 +112,7 @@ fn placeholders_of_dynamic_inputs() {
     let sources: Vec<_> = resolved
         .input_sources
         .iter()
-        .map(|path| path.as_ref().name().to_owned())
+        .map(|path| path.as_path_ref().name().to_owned())
         .collect();
     assert_eq!(sources, ["made", "producing.drv", "plain"]);
 }

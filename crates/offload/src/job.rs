@@ -272,7 +272,7 @@ fn outputs(
         };
         Ok(JobOutput {
             name: name.to_string(),
-            path: output.path().map(|path| path.to_owned()),
+            path: output.path().map(|path| path.to_store_path()),
             content,
         })
     });

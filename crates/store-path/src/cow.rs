@@ -20,24 +20,24 @@ pub enum StorePathCow<'a> {
 impl StorePathCow<'_> {
     /// The path, borrowed.
     #[must_use]
-    pub fn as_ref(&self) -> StorePathRef<'_> {
+    pub fn as_path_ref(&self) -> StorePathRef<'_> {
         match self {
             Self::Borrowed(path) => *path,
-            Self::Owned(path) => path.as_ref(),
+            Self::Owned(path) => path.as_path_ref(),
         }
     }
 
     /// `DIGEST-NAME`.
     #[must_use]
     pub fn base_name(&self) -> &str {
-        self.as_ref().base_name()
+        self.as_path_ref().base_name()
     }
 
     /// The path, owned; copied if it was borrowed.
     #[must_use]
     pub fn into_owned(self) -> StorePath {
         match self {
-            Self::Borrowed(path) => path.to_owned(),
+            Self::Borrowed(path) => path.to_store_path(),
             Self::Owned(path) => path,
         }
     }
@@ -57,7 +57,7 @@ impl From<StorePath> for StorePathCow<'_> {
 
 impl<'a> From<&'a StorePathCow<'_>> for StorePathRef<'a> {
     fn from(path: &'a StorePathCow<'_>) -> Self {
-        path.as_ref()
+        path.as_path_ref()
     }
 }
 
@@ -90,6 +90,13 @@ impl Hash for StorePathCow<'_> {
 /// Looks a path up by its base name.
 impl Borrow<str> for StorePathCow<'_> {
     fn borrow(&self) -> &str {
+        self.base_name()
+    }
+}
+
+/// The base name.
+impl AsRef<str> for StorePathCow<'_> {
+    fn as_ref(&self) -> &str {
         self.base_name()
     }
 }

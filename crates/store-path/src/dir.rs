@@ -91,7 +91,7 @@ impl StoreDir {
     /// # Errors
     /// [`PathError`], whose offsets count from the start of `full_path`.
     pub fn parse(&self, full_path: &str) -> Result<StorePath, PathError> {
-        self.parse_ref(full_path).map(StorePathRef::to_owned)
+        self.parse_ref(full_path).map(StorePathRef::to_store_path)
     }
 
     /// The same without copying.

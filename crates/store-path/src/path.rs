@@ -122,7 +122,7 @@ impl<'a> StorePathRef<'a> {
 
     /// A copy that owns its text.
     #[must_use]
-    pub fn to_owned(self) -> StorePath {
+    pub fn to_store_path(self) -> StorePath {
         StorePath(self.0.into())
     }
 }
@@ -133,7 +133,7 @@ impl StorePath {
     /// # Errors
     /// [`PathError`], whose offsets count from the start of `base_name`.
     pub fn from_base_name(base_name: &str) -> Result<Self, PathError> {
-        StorePathRef::from_base_name(base_name).map(StorePathRef::to_owned)
+        StorePathRef::from_base_name(base_name).map(StorePathRef::to_store_path)
     }
 
     /// Puts a digest and a name together.
@@ -153,7 +153,7 @@ impl StorePath {
 
     /// The same path, borrowed.
     #[must_use]
-    pub fn as_ref(&self) -> StorePathRef<'_> {
+    pub fn as_path_ref(&self) -> StorePathRef<'_> {
         StorePathRef(&self.0)
     }
 
@@ -166,25 +166,25 @@ impl StorePath {
     /// The digest in nix-base32: the first [`HASH_PART_LEN`] characters.
     #[must_use]
     pub fn hash_part(&self) -> &str {
-        self.as_ref().hash_part()
+        self.as_path_ref().hash_part()
     }
 
     /// The digest, decoded.
     #[must_use]
     pub fn digest(&self) -> [u8; DIGEST_LEN] {
-        self.as_ref().digest()
+        self.as_path_ref().digest()
     }
 
     /// What follows the dash.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.as_ref().name()
+        self.as_path_ref().name()
     }
 
     /// Whether the name ends in `.drv`, which makes the object a derivation.
     #[must_use]
     pub fn is_derivation(&self) -> bool {
-        self.as_ref().is_derivation()
+        self.as_path_ref().is_derivation()
     }
 }
 
@@ -199,13 +199,13 @@ impl FromStr for StorePath {
 
 impl<'a> From<&'a StorePath> for StorePathRef<'a> {
     fn from(path: &'a StorePath) -> Self {
-        path.as_ref()
+        path.as_path_ref()
     }
 }
 
 impl From<StorePathRef<'_>> for StorePath {
     fn from(path: StorePathRef<'_>) -> Self {
-        path.to_owned()
+        path.to_store_path()
     }
 }
 
@@ -213,6 +213,20 @@ impl From<StorePathRef<'_>> for StorePath {
 impl Borrow<str> for StorePath {
     fn borrow(&self) -> &str {
         &self.0
+    }
+}
+
+/// The base name.
+impl AsRef<str> for StorePath {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The base name.
+impl AsRef<str> for StorePathRef<'_> {
+    fn as_ref(&self) -> &str {
+        self.0
     }
 }
 

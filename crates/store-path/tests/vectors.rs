@@ -111,7 +111,7 @@ fn text_paths() {
         .expect("a text path");
     assert_eq!(foo.base_name(), "vxjiwkjkn7x4079qvh1jkl5pn05j2aw0-foo");
     let text = format!("bar{}", StoreDir::NIX.display(&foo));
-    let twice = [foo.as_ref(), foo.as_ref()];
+    let twice = [foo.as_path_ref(), foo.as_path_ref()];
     let foo2 = StoreDir::NIX
         .make_text_path("foo2", &hash(&text), twice)
         .expect("a text path");
@@ -124,7 +124,7 @@ fn what_cannot_be_named_is_refused() {
     let path = StorePath::from_parts([0; 20], "a").expect("a store path");
     let address = |method| ContentAddress { method, hash: md5 };
     let fixed = |method, references: &[&StorePath], itself| {
-        let references = references.iter().map(|path| path.as_ref());
+        let references = references.iter().map(|path| path.as_path_ref());
         StoreDir::NIX
             .make_content_addressed_path("a", &address(method), references, itself)
             .err()

@@ -61,7 +61,7 @@ impl BasicDerivation {
             input_sources: derivation
                 .input_sources
                 .iter()
-                .map(|path| path.as_ref().to_owned())
+                .map(|path| path.as_path_ref().to_store_path())
                 .collect(),
             platform: derivation.system.as_ref().into(),
             builder: derivation.builder.as_ref().into(),

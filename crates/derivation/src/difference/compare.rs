@@ -63,7 +63,10 @@ fn outputs(
                 Some(Output::InputAddressed { path: first }),
                 Some(Output::InputAddressed { path: second }),
             ) => {
-                let (first, second) = (first.as_ref().to_owned(), second.as_ref().to_owned());
+                let (first, second) = (
+                    first.as_path_ref().to_store_path(),
+                    second.as_path_ref().to_store_path(),
+                );
                 found.push(Difference::OutputPath {
                     output,
                     first,
@@ -81,7 +84,10 @@ fn outputs(
                 }),
             ) => {
                 if first == second {
-                    let (first, second) = (a.as_ref().to_owned(), b.as_ref().to_owned());
+                    let (first, second) = (
+                        a.as_path_ref().to_store_path(),
+                        b.as_path_ref().to_store_path(),
+                    );
                     found.push(Difference::OutputPath {
                         output,
                         first,
@@ -147,7 +153,7 @@ fn input_derivations(found: &mut Vec<Difference>, first: &Inputs<'_>, second: &I
         };
         let (first, second) = (names(wanted, ""), names(other, ""));
         found.push(Difference::WantedOutputs {
-            input: input.as_ref().to_owned(),
+            input: input.as_path_ref().to_store_path(),
             first,
             second,
         });
@@ -161,7 +167,7 @@ fn missing<'a>(
 ) -> Vec<StorePath> {
     paths
         .filter(|path| !elsewhere(path.base_name()))
-        .map(|path| path.as_ref().to_owned())
+        .map(|path| path.as_path_ref().to_store_path())
         .collect()
 }
 
@@ -190,7 +196,7 @@ fn pair(
         first.retain(|path| {
             let Some(index) = second
                 .iter()
-                .position(|other| key(other.as_ref()) == key(path.as_ref()))
+                .position(|other| key(other.as_path_ref()) == key(path.as_path_ref()))
             else {
                 return true;
             };

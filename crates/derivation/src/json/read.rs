@@ -88,7 +88,7 @@ pub(super) fn show(
     };
     let read = |(path, object): (String, &RawValue)| {
         let path = store_path(dir, &path)?;
-        let derivation = derivation(dir, derivation_name(path.as_ref()), object.get())?;
+        let derivation = derivation(dir, derivation_name(path.as_path_ref()), object.get())?;
         Ok((path, derivation))
     };
     objects.into_iter().map(read).collect()

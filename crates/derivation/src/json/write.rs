@@ -79,7 +79,7 @@ pub(super) fn show<'a>(
 ) -> Result<String, JsonError> {
     let mut objects = BTreeMap::new();
     for (path, drv) in derivations {
-        let name = derivation_name(path.as_ref()).unwrap_or(path.name());
+        let name = derivation_name(path.as_path_ref()).unwrap_or(path.name());
         let object = RawValue::from_string(derivation(form, dir, name, drv)?).map_err(shape)?;
         let key = match form {
             JsonForm::FullPaths => dir.print(path),
@@ -187,12 +187,12 @@ fn json_output(form: JsonForm, dir: &StoreDir, output: &Output<'_>) -> JsonOutpu
     };
     match output {
         Output::InputAddressed { path } => JsonOutput {
-            path: Some(print(path.as_ref())),
+            path: Some(print(path.as_path_ref())),
             ..JsonOutput::default()
         },
         Output::Deferred => JsonOutput::default(),
         Output::Fixed { path, address } if full => JsonOutput {
-            path: Some(print(path.as_ref())),
+            path: Some(print(path.as_path_ref())),
             hash_algo: Some(output.hash_algorithm()),
             hash: Some(address.hash.digits(HashFormat::Base16)),
             ..JsonOutput::default()

@@ -97,7 +97,7 @@ impl ModuloMemo {
             let inputs = file.derivation().input_derivations.keys();
             inputs
                 .filter(|input| !self.known.contains_key(input.base_name()))
-                .map(|input| input.as_ref().to_owned())
+                .map(|input| input.as_path_ref().to_store_path())
                 .collect()
         } else {
             Vec::new()

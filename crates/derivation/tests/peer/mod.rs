@@ -37,11 +37,11 @@ impl Files {
             let file = DerivationFile::parse(dir, text)
                 .unwrap_or_else(|error| panic!("failed to parse {path}: {error}"));
             assert_eq!(file.derivation().print(dir), *text, "{path}");
-            let name = derivation_name(path.as_ref()).expect("a derivation");
+            let name = derivation_name(path.as_path_ref()).expect("a derivation");
             assert_eq!(file.store_path(dir, name).as_ref(), Ok(path));
             assert_eq!(file.derivation().store_path(dir, name).as_ref(), Ok(path));
             for input in file.derivation().input_derivations.keys() {
-                self.walk(&mut memo, &input.as_ref().to_owned());
+                self.walk(&mut memo, &input.as_path_ref().to_store_path());
             }
             assert_eq!(file.check_outputs(name, &memo), Ok(vec![]), "{path}");
             file.derivation()

@@ -228,7 +228,7 @@ fn check_address(
     let others = info.references.iter().filter(|path| **path != output.path);
     let refers_to_itself = info.references.contains(&output.path);
     let path = of_kind.and_then(|address| {
-        let others = others.map(StorePath::as_ref);
+        let others = others.map(StorePath::as_path_ref);
         store_dir
             .make_content_addressed_path(&name, address, others, refers_to_itself)
             .ok()

@@ -92,7 +92,7 @@ fn manner(store: &GuixStore, path: &ValidPathInfo) -> Result<Manner, Failure> {
     let store_dir = store.local.store_dir();
     let is = |method, hash| {
         let address = ContentAddress { method, hash };
-        let references = info.references.iter().map(StorePath::as_ref);
+        let references = info.references.iter().map(StorePath::as_path_ref);
         let made = store_dir.make_content_addressed_path(path.name(), &address, references, false);
         made.as_ref() == Ok(path)
     };

@@ -257,9 +257,11 @@ impl Coordinator {
         references: &BTreeSet<StorePath>,
     ) -> Result<StorePath, CoordinatorError> {
         let hash = HashAlgorithm::Sha256.hash(content);
-        let path =
-            self.store_dir
-                .make_text_path(name, &hash, references.iter().map(StorePath::as_ref))?;
+        let path = self.store_dir.make_text_path(
+            name,
+            &hash,
+            references.iter().map(StorePath::as_path_ref),
+        )?;
         if self.database.path_info(&path)?.is_some() {
             return Ok(path);
         }

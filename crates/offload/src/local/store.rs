@@ -170,10 +170,10 @@ impl LocalStore {
         let mut roots: BTreeSet<_> = derivation
             .input_sources
             .iter()
-            .map(|path| path.as_ref().to_owned())
+            .map(|path| path.as_path_ref().to_store_path())
             .collect();
         for (path, wanted) in derivation.input_derivations.iter() {
-            let outputs = self.registry.outputs(&path.as_ref().to_owned())?;
+            let outputs = self.registry.outputs(&path.as_path_ref().to_store_path())?;
             let names = wanted.outputs.iter().map(|name| &**name);
             roots.extend(names.filter_map(|name| outputs.get(name).cloned()));
         }

@@ -18,7 +18,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
-use nar::{Digest, Listing, Node, Observed};
+use nar::{Listing, Node};
 
 const USAGE: &str = "run: nar dump PATH | restore PATH | hash PATH \
     | ls [-R] [-l] [--json] ARCHIVE [PATH] | cat ARCHIVE PATH";
@@ -48,19 +48,12 @@ fn run(arguments: &[OsString], out: &mut impl Write) -> Result<(), Box<dyn Error
         return Err(USAGE.into());
     }
     match *arguments {
-        [command, path] if command == "dump" => {
-            nar::dump(path, out)?;
-        }
-        [command, path] if command == "restore" => nar::restore(&mut io::stdin().lock(), path)?,
-        [command, path] if command == "hash" => {
-            let mut digest = Digest::new();
-            nar::dump(path, &mut Observed::new(io::sink(), &mut digest))?;
-            let fingerprint = digest.finish();
-            fingerprint
-                .sha256
+        [command, path]
+            if ["dump", "restore", "hash"]
                 .iter()
-                .try_for_each(|byte| write!(out, "{byte:02x}"))?;
-            writeln!(out, " {}", fingerprint.size)?;
+                .any(|name| command == name) =>
+        {
+            tree(command, path, out)?;
         }
         [command, archive, path] if command == "cat" => {
             let mut archive = BufReader::new(File::open(archive)?);
@@ -89,6 +82,31 @@ fn run(arguments: &[OsString], out: &mut impl Write) -> Result<(), Box<dyn Error
         _ => return Err(USAGE.into()),
     }
     Ok(())
+}
+
+/// What a file system has to do with.
+#[cfg(target_os = "linux")]
+fn tree(command: &OsString, path: &OsString, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    if command == "dump" {
+        nar::dump(path, out)?;
+    } else if command == "restore" {
+        nar::restore(&mut io::stdin().lock(), path)?;
+    } else {
+        let mut digest = nar::Digest::new();
+        nar::dump(path, &mut digest)?;
+        let fingerprint = digest.finish();
+        fingerprint
+            .sha256
+            .iter()
+            .try_for_each(|byte| write!(out, "{byte:02x}"))?;
+        writeln!(out, " {}", fingerprint.size)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn tree(command: &OsString, _: &OsString, _: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    Err(format!("{}: that needs Linux", command.display()).into())
 }
 
 fn find<'a>(listing: &'a Listing, path: &OsString) -> Result<&'a Node, String> {

@@ -59,7 +59,7 @@
 //! form of [`Listing`], `testing` strategies and oracles for tests.
 //!
 //! Dumps and restores need Linux, where every promise of theirs was tested; elsewhere the crate is
-//! without them. All else does no input or output of its own and runs anywhere.
+//! without them. All else does no input or output of its own, and asks nothing of the system.
 
 #[cfg(target_os = "linux")]
 mod case_hack;

@@ -81,6 +81,7 @@ fn nar_readers() {
     replay("nar_readers", testing::readers_agree);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn nar_restore() {
     replay("nar_restore", testing::restore_stays_inside);

@@ -1,5 +1,6 @@
 //! The limit on descriptors is the whole process's, so this test has a process of its own.
 
+#![cfg(target_os = "linux")]
 #![expect(
     clippy::unwrap_used,
     reason = "a test that panics fails, and says where"

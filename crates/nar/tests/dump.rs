@@ -1,5 +1,6 @@
 //! What a dump does with the trees that file systems really hold.
 
+#![cfg(target_os = "linux")]
 #![expect(
     clippy::unwrap_used,
     reason = "a test that panics fails, and says where"

@@ -1,5 +1,6 @@
 //! Memory does not grow with what passes. One test, because the peak is the whole process's.
 
+#![cfg(target_os = "linux")]
 #![expect(
     clippy::unwrap_used,
     reason = "a test that panics fails, and says where"

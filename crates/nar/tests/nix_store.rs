@@ -1,5 +1,6 @@
 //! Parity with the real `nix-store --dump` and `--restore`. Left out, loudly, without it.
 
+#![cfg(target_os = "linux")]
 #![expect(
     clippy::unwrap_used,
     reason = "a test that panics fails, and says where"

@@ -52,6 +52,16 @@ proptest! {
             writer.write(event.unwrap()).unwrap();
         }
         prop_assert!(writer.finish().unwrap() == archive);
+
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let written = runtime.block_on(async {
+            let mut writer = nar::tokio::Writer::new(Vec::new());
+            for event in Events::new(&archive) {
+                writer.write(event.unwrap()).await?;
+            }
+            writer.finish().await
+        });
+        prop_assert!(written.unwrap() == archive);
     }
 
     #[test]
@@ -68,6 +78,7 @@ proptest! {
         prop_assert_eq!(in_pieces(pieces), in_slice(&archive));
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn restored_trees_stay_inside(
         tree in trees(),

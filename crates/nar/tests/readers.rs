@@ -71,6 +71,25 @@ fn a_seek_that_fails_passes_over_nothing() {
     assert_eq!(reader.next().unwrap(), Some(Event::Entry(b"b")));
 }
 
+#[tokio::test]
+async fn what_follows_the_archive_is_left_in_the_source() {
+    let input = [&nar::example()[..], b"the next message"].concat();
+    let mut reader = Reader::new(io::BufReader::with_capacity(7, &input[..]));
+    while reader.next().unwrap().is_some() {}
+    let mut rest = String::new();
+    reader.into_inner().read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "the next message");
+
+    let mut reader = nar::tokio::Reader::new(BufReader::with_capacity(7, &input[..]));
+    while reader.next().await.unwrap().is_some() {}
+    let mut source = reader.into_inner();
+    let mut rest = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut source, &mut rest)
+        .await
+        .unwrap();
+    assert_eq!(rest, "the next message");
+}
+
 /// Waits forever when it is to seek.
 struct Stuck(Cursor<Vec<u8>>);
 

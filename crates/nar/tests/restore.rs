@@ -1,5 +1,6 @@
 //! What a restore makes, what it never touches, and what it leaves behind: nothing.
 
+#![cfg(target_os = "linux")]
 #![expect(
     clippy::unwrap_used,
     reason = "a test that panics fails, and says where"

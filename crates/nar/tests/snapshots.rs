@@ -1,13 +1,12 @@
 //! Every text that a person may read.
 
 use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
+#[cfg(target_os = "linux")]
+use std::{path::PathBuf, sync::Arc};
 
-use nar::{
-    DumpError, DumpErrorKind, Error, Kind, LeftBehind, ReadError, RestoreError, RestoreErrorKind,
-    WriteError,
-};
+#[cfg(target_os = "linux")]
+use nar::{DumpError, DumpErrorKind, LeftBehind, RestoreError, RestoreErrorKind};
+use nar::{Error, Kind, ReadError, WriteError};
 
 fn lines<T: ToString>(errors: impl IntoIterator<Item = T>) -> String {
     let lines = errors
@@ -67,6 +66,7 @@ fn writers() {
     ]));
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn dumps() {
     let path = PathBuf::from("/some/path");
@@ -116,6 +116,7 @@ fn dumps() {
     insta::assert_snapshot!(lines(kinds.map(|kind| DumpError::new(&path, kind))));
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn restores() {
     let path = PathBuf::from("/some/path");

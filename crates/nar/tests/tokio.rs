@@ -1,5 +1,6 @@
-//! The adapters over tokio's traits: the same bytes as those over std's.
+//! Dumps and restores for async code, and what is left of them when nobody waits any more.
 
+#![cfg(target_os = "linux")]
 #![expect(
     clippy::unwrap_used,
     reason = "a test that panics fails, and says where"
@@ -14,9 +15,9 @@ use std::sync::mpsc;
 use std::task::{Context, Poll};
 
 use nar::testing::trees;
-use nar::{DumpErrorKind, DumpOptions, Events, Kind, RestoreErrorKind, RestoreOptions};
+use nar::{DumpErrorKind, DumpOptions, Kind, RestoreErrorKind, RestoreOptions};
 use proptest::prelude::*;
-use tokio::io::{AsyncRead, AsyncReadExt, BufReader, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::runtime::Runtime;
 
 fn runtime() -> Runtime {
@@ -50,31 +51,6 @@ proptest! {
         nar::dump(&target, &mut again).unwrap();
         prop_assert!(again == archive);
     }
-
-    #[test]
-    fn writers_write_what_was_read(tree in trees()) {
-        let archive = tree.encode().unwrap();
-        let written = runtime().block_on(async {
-            let mut writer = nar::tokio::Writer::new(Vec::new());
-            for event in Events::new(&archive) {
-                writer.write(event.unwrap()).await.unwrap();
-            }
-            writer.finish().await.unwrap()
-        });
-        prop_assert!(written == archive);
-    }
-}
-
-#[test]
-fn what_follows_the_archive_is_left_in_the_source() {
-    let input = [&nar::example()[..], b"the next message"].concat();
-    runtime().block_on(async {
-        let mut reader = nar::tokio::Reader::new(BufReader::with_capacity(7, &input[..]));
-        while reader.next().await.unwrap().is_some() {}
-        let mut rest = String::new();
-        reader.into_inner().read_to_string(&mut rest).await.unwrap();
-        assert_eq!(rest, "the next message");
-    });
 }
 
 #[test]

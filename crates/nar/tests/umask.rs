@@ -1,5 +1,7 @@
 //! The umask is the whole process's, so this test has one of its own.
 
+#![cfg(target_os = "linux")]
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 

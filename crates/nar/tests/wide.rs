@@ -1,5 +1,7 @@
 //! How memory grows with the number of names in one directory: as the crate's documentation says.
 
+#![cfg(target_os = "linux")]
+
 use std::fs::{self, File};
 use std::io;
 

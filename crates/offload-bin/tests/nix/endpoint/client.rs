@@ -125,7 +125,7 @@ impl Wanted {
         let parsed = Derivation::parse(&StoreDir::NIX, &text).expect("Nix wrote it");
         let inputs: BTreeSet<_> = inputs.iter().map(|input| path(input)).collect();
         let output = parsed.outputs.iter().next();
-        let output = output.and_then(|(_, output)| Some(output.path()?.to_owned()));
+        let output = output.and_then(|(_, output)| Some(output.path()?.to_store_path()));
         let request = BuildDerivation {
             path: path(drv),
             derivation: BasicDerivation::new(&parsed.resolve(inputs), &StoreDir::NIX),

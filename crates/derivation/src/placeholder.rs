@@ -72,7 +72,7 @@ pub fn input_placeholder(input: StorePathRef<'_>, output: &str) -> Option<String
 ///
 /// // builtins.outputOf producing.outPath "lib"
 /// let producing: StorePath = "hjv39y7c9kczq1l5vyjh2gmqsb09dfdc-producing.drv.drv".parse()?;
-/// let placeholder = dynamic_placeholder(producing.as_ref(), "out", &["lib"]);
+/// let placeholder = dynamic_placeholder(producing.as_path_ref(), "out", &["lib"]);
 /// assert_eq!(placeholder.as_deref(), Some("/1hfvjyh543djyb6mjq9lk75vm5aflfavlg1jm8lvg150gsmfhs33"));
 /// # Ok::<(), store_path::PathError>(())
 /// ```

@@ -195,6 +195,14 @@ fn a_long_log_arrives_whole() {
             "{} bytes",
             build.said.len()
         );
+        for (n, line) in build
+            .said
+            .lines()
+            .filter(|line| line.contains(" of a"))
+            .enumerate()
+        {
+            assert_eq!(line, format!("line {n} of a long log"));
+        }
         assert_eq!(build.said.matches(" of a long log").count(), 3000);
     });
 }

@@ -44,6 +44,8 @@ pub async fn build_guix(
     announce(remote, store, job, trace, log);
     let claim = remote.queue_build_of_path(&job.path, &job.wanted).await?;
     let result = remote.built(claim, job.options, log).await?;
+    // The daemon passes on log and messages as they come, without regard to lines.
+    log.build.drain();
     if let Err(failure) = judge(&result) {
         return Err(weighed(remote, failure, log).await);
     }

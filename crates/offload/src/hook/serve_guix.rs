@@ -103,16 +103,13 @@ pub async fn serve_guix<R: AsyncRead + Unpin>(
         stream: requests,
         conversation: Conversation::new(),
     };
-    let code = match converse(&mut requests, log, arguments, surroundings).await {
-        Ok(code) => code,
-        Err(error) => {
-            log.daemon
-                .message(Level::Error, &format!("offload: {error}"));
-            ExitCode::Failed
-        }
-    };
+    let result = converse(&mut requests, log, arguments, surroundings).await;
     log.build.drain();
-    code
+    result.unwrap_or_else(|error| {
+        log.daemon
+            .message(Level::Error, &format!("offload: {error}"));
+        ExitCode::Failed
+    })
 }
 
 /// The daemon's side of the conversation.

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use offload::hook::GuixArguments;
 
+use crate::broker::Broker;
 use crate::explain::Explain;
 use crate::guix_offload::GuixOffload;
 use crate::machines::Machines;
@@ -61,6 +62,12 @@ pub(crate) enum Command {
     /// For a Nix whose daemon takes no build hook: `offload store --print-builders` prints the line
     /// for nix.conf.
     Store(Store),
+    /// Keeps connections to machines open between builds, for the hooks of this host.
+    ///
+    /// Optional: without it every build connects anew, which takes seven round trips of some nine. Hooks and the store
+    /// endpoint look for it at /run/offload/broker.sock, or where OFFLOAD_BROKER says. Serves root and the user who runs
+    /// it, nobody else.
+    Broker(Broker),
     /// Prints what was understood of the machine lists, and from where; converts them.
     ///
     /// Reads Nix's lines, Lix's TOML and our own, told by what they look like or by the name *.toml; and with `--guix`, or
@@ -114,6 +121,7 @@ impl Command {
         match self {
             Command::Demo { keep } => demo::run(keep),
             Command::Store(store) => store.run(),
+            Command::Broker(broker) => broker.run(),
             Command::Machines(machines) => or_usage(machines.run()),
             Command::Test(test) => or_usage(test.run()),
             Command::Status(status) => or_usage(status.run()),

@@ -20,6 +20,12 @@ const BOUNDS: &str = "OFFLOAD_BOUNDS";
 /// The variable that changes what a machine may make this host write: `NAME=BYTES`, separated by commas.
 const LIMITS: &str = "OFFLOAD_LIMITS";
 
+/// The variable that names the broker's socket; empty, it means that there is none.
+const BROKER: &str = "OFFLOAD_BROKER";
+
+/// Where the broker's socket is otherwise.
+pub(crate) const BROKER_SOCKET: &str = "/run/offload/broker.sock";
+
 /// Reads `NIX_STORE_DIR`, `NIX_STATE_DIR`, `OFFLOAD_BOUNDS`, and who runs this.
 pub(crate) fn surroundings() -> Surroundings {
     endpoint_surroundings().0
@@ -198,6 +204,8 @@ fn identity() -> Identity {
     let home = std::env::home_dir().unwrap_or_else(|| Path::new("/").to_owned());
     let name = user.map_or_else(|| "root".to_owned(), |user| user.name);
     let mut identity = Identity::new(name, uid.as_raw(), home);
+    let broker = std::env::var_os(BROKER).unwrap_or_else(|| BROKER_SOCKET.into());
+    identity.broker = (!broker.is_empty()).then(|| PathBuf::from(broker));
     if let Ok(host) = gethostname() {
         identity.host_name = host.to_string_lossy().into_owned();
     }

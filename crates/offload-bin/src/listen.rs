@@ -150,7 +150,7 @@ fn affordable(wanted: usize) -> usize {
 
 /// The socket that systemd hands over, or a new one at `path`. One that nobody listens on any more is
 /// replaced.
-fn listener(path: &Path) -> Result<UnixListener, String> {
+pub(crate) fn listener(path: &Path) -> Result<UnixListener, String> {
     let failed = |error: std::io::Error| format!("failed to listen on {}: {error}", path.display());
     let given = listenfd::ListenFd::from_env().take_unix_listener(0);
     if let Some(listener) = given.map_err(failed)? {

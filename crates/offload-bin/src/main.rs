@@ -3,6 +3,7 @@
 //! The only place that prints, exits and reads the environment.
 
 mod arguments;
+mod broker;
 mod context;
 mod demo;
 mod environment;

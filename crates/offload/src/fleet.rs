@@ -311,9 +311,12 @@ impl Fleet {
         is_loaded || is_full
     }
 
-    /// Gives a machine back that got into trouble; it is not tried again by this process.
+    /// Gives a machine back that got into trouble; it is not tried again by this process, unless it was
+    /// the broker that got into trouble.
     pub async fn give_up(&mut self, lease: Lease) {
-        self.troubles[lease.index] = Some(Trouble::Failed);
+        if !lease.remote.has_lost_its_broker().await {
+            self.troubles[lease.index] = Some(Trouble::Failed);
+        }
         lease.remote.close().await;
     }
 
@@ -440,7 +443,10 @@ impl Fleet {
                 log.daemon.message(Level::Warning, &message);
             }
         }
-        Ok(plan.target)
+        Ok(SshTarget {
+            broker: self.identity.broker.clone(),
+            ..plan.target
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! The rooms stand in the order in which data flows through them; see ARCHITECTURE.md.
 
+pub mod broker;
 pub mod build;
 mod copy;
 pub mod embedded;

@@ -5,7 +5,7 @@ mod bad_clients;
 mod client;
 mod fleet;
 mod new_user;
-mod service;
+pub(crate) mod service;
 mod trouble;
 mod uploads;
 

@@ -7,6 +7,7 @@
 //! the first.
 
 mod bed;
+mod broker;
 mod builds;
 mod choice;
 mod commands;

@@ -79,6 +79,17 @@ pub enum LinkError {
         /// What the host said.
         reason: String,
     },
+    /// What a broker says of the machine.
+    #[error("{0}")]
+    Kept(String),
+    /// The broker itself is in trouble.
+    #[error("broker at {}: {reason}", socket.display())]
+    Broker {
+        /// Its socket.
+        socket: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// Anything else in the SSH protocol.
     #[error("ssh: {0}")]
     Ssh(#[from] russh::Error),

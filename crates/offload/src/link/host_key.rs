@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
+use serde::{Deserialize, Serialize};
 
 use super::known_hosts::{Line, Marker, lookup_name};
 use super::pattern;
@@ -16,7 +17,7 @@ use super::pattern;
 const MAX_FILE: u64 = 64 << 20;
 
 /// Where the keys of a machine are looked up.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostKeys {
     /// From the machine list: exactly this key line, `ssh-ed25519 AAAA..`, whatever files say,
     /// unless they revoke it.

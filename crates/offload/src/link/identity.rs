@@ -38,6 +38,8 @@ pub struct Identity {
     pub system: PathBuf,
     /// The environment: `SSH_AUTH_SOCK`, `NIX_SSHOPTS`, and what configuration files refer to.
     pub environment: BTreeMap<String, String>,
+    /// The socket of a broker that keeps this user's connections open, should one listen there.
+    pub broker: Option<PathBuf>,
 }
 
 impl fmt::Debug for Identity {
@@ -63,6 +65,7 @@ impl Identity {
             host_name: "localhost".to_owned(),
             system: PathBuf::from("/etc/ssh"),
             environment: BTreeMap::new(),
+            broker: None,
         }
     }
 
@@ -241,6 +244,7 @@ impl Planner<'_> {
             port: options.port.unwrap_or(SSH_PORT),
             user: user.to_owned(),
             host: real_name.clone(),
+            broker: None,
         })
     }
 

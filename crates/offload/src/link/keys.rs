@@ -7,6 +7,7 @@ use std::sync::Arc;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, PrivateKey, PublicKey};
+use serde::{Deserialize, Serialize};
 
 use super::LinkError;
 
@@ -14,7 +15,7 @@ use super::LinkError;
 const MAX_FILE: u64 = 1 << 20;
 
 /// The keys to authenticate with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
     /// Private key files, in the order in which they are tried. A public key stands for the
     /// private key that the agent has of it.
@@ -30,7 +31,7 @@ pub struct Credentials {
 }
 
 /// Whose choice the key files are, which decides what follows when one is of no use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeyChoice {
     /// The machine's own: it has to be usable, and no other is tried.
     Machine,

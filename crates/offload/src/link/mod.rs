@@ -1,4 +1,4 @@
-//! Authenticated ways to a machine. A link hands out plain byte streams; nothing above this room
+//! Authenticated ways to a machine: a connection of our own, or one that a broker keeps. A link hands out plain byte streams; nothing above this room
 //! knows that SSH carries them, and no type of russh's leaves it.
 //!
 //! [`SshSettings`] makes an [`SshTarget`] of a machine's entry and of what OpenSSH's files and
@@ -9,6 +9,7 @@ mod channel;
 mod error;
 mod host_key;
 mod identity;
+mod kept;
 mod keys;
 mod known_hosts;
 mod pattern;
@@ -19,14 +20,91 @@ mod stream;
 mod target;
 mod transport;
 
+pub(crate) use kept::{Answer, Ask, Asked, Codec, Frame};
+
 pub use error::{LinkError, Step};
 pub use host_key::{HostKeyError, HostKeys};
 pub use identity::{ConfigError, Destination, Identity, Plan, SshSettings};
+pub use kept::KeptLink;
 pub use keys::{Credentials, KeyChoice};
 pub use ssh::SshLink;
 pub use ssh_config::{AddressFamily, Place, TokenError, Warning};
 pub use stream::{ByteStream, Traffic};
 pub use target::{AddressRules, Route, SshTarget, Timeouts};
+
+/// An authenticated way to a machine.
+#[derive(Debug)]
+pub enum Link {
+    /// A connection of our own.
+    Own(SshLink),
+    /// One that a broker keeps.
+    Kept(KeptLink),
+}
+
+impl Link {
+    /// Connects and authenticates, unless the target's broker has done so already.
+    ///
+    /// # Errors
+    /// As [`SshLink::connect`].
+    pub async fn connect(target: &SshTarget) -> Result<Self, LinkError> {
+        if let Some(broker) = &target.broker
+            && let Some(link) = KeptLink::connect(broker, target).await?
+        {
+            return Ok(Link::Kept(link));
+        }
+        SshLink::connect(target).await.map(Link::Own)
+    }
+
+    /// As [`SshLink::open_socket`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn open_socket(&self, path: &str) -> Result<ByteStream, LinkError> {
+        match self {
+            Link::Own(link) => link.open_socket(path).await,
+            Link::Kept(link) => link.open(Asked::Socket(path.to_owned())).await,
+        }
+    }
+
+    /// As [`SshLink::exec`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn exec(&self, command: &str) -> Result<ByteStream, LinkError> {
+        match self {
+            Link::Own(link) => link.exec(command).await,
+            Link::Kept(link) => link.open(Asked::Command(command.to_owned())).await,
+        }
+    }
+
+    /// As [`SshLink::exec_and_listen`].
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn exec_and_listen(&self, command: &str) -> Result<ByteStream, LinkError> {
+        match self {
+            Link::Own(link) => link.exec_and_listen(command).await,
+            Link::Kept(link) => link.open(Asked::CommandAndErrors(command.to_owned())).await,
+        }
+    }
+
+    /// Whether this is a broker's link, and the broker is gone: the machine is not to blame for
+    /// whatever broke.
+    pub async fn has_lost_its_broker(&self) -> bool {
+        match self {
+            Link::Own(_) => false,
+            Link::Kept(link) => link.has_lost_its_broker().await,
+        }
+    }
+
+    /// Ends our own connection; a broker keeps its.
+    pub async fn close(self) {
+        match self {
+            Link::Own(link) => link.close().await,
+            Link::Kept(_) => {}
+        }
+    }
+}
 
 /// A strategy for property tests, and the oracles of the fuzz targets, which panic where something
 /// does not hold that has to.

@@ -187,6 +187,12 @@ impl SshLink {
         }
     }
 
+    /// Whether the connection has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.handle.is_closed()
+    }
+
     /// Ends the connection, and those that carry it.
     pub async fn close(self) {
         let mut link = Some(Box::new(self));

@@ -1,12 +1,15 @@
 //! Everything that has to be known to connect to a machine.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::ssh_config::AddressFamily;
 use super::{Credentials, HostKeys};
 
 /// Bounds for everything that is waited for while a link is set up and used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
     /// Name look-up and TCP connection, or the jump host's connection to the next one.
     pub connect: Duration,
@@ -49,7 +52,7 @@ impl Timeouts {
 }
 
 /// Which of a host's addresses are used, and from which of ours.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressRules {
     /// Addresses of this family only.
     pub family: AddressFamily,
@@ -58,7 +61,7 @@ pub struct AddressRules {
 }
 
 /// How the host's SSH port is reached.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Route {
     /// By TCP.
     #[default]
@@ -70,7 +73,7 @@ pub enum Route {
 }
 
 /// Everything needed to connect to a machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshTarget {
     /// Host name or address.
     pub host: String,
@@ -90,4 +93,7 @@ pub struct SshTarget {
     pub addresses: AddressRules,
     /// Whether what is sent is compressed, if the host agrees.
     pub compression: bool,
+    /// The socket of a broker that may have a connection to the host already.
+    #[serde(skip)]
+    pub broker: Option<PathBuf>,
 }

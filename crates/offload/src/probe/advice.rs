@@ -146,7 +146,8 @@ fn about_link(error: &LinkError, origin: String, user: &str, host: &str, port: u
         LinkError::Refused { .. } => {
             format!("let the key in: {}", authorized_keys(user, host))
         }
-        LinkError::Channel { .. } | LinkError::Ssh(_) => {
+        LinkError::Broker { .. } => "end the broker, or start it anew".to_owned(),
+        LinkError::Channel { .. } | LinkError::Kept(_) | LinkError::Ssh(_) => {
             format!("try `ssh -v -p {port} {user}@{host} true`, and see the log of sshd there")
         }
     }

@@ -199,9 +199,11 @@ fn place(failure: &Failure) -> (Step, &'static [Step]) {
         LinkError::HostKey(HostKeyError::Pinned(_) | HostKeyError::File { .. }) => {
             (Step::HostKey, 1)
         }
-        LinkError::Connect { .. } | LinkError::Command { .. } | LinkError::Jump { .. } => {
-            (Step::Connection, 1)
-        }
+        LinkError::Connect { .. }
+        | LinkError::Command { .. }
+        | LinkError::Jump { .. }
+        | LinkError::Kept(_)
+        | LinkError::Broker { .. } => (Step::Connection, 1),
         LinkError::TimedOut { step, .. } => match step {
             LinkStep::Connect => (Step::Connection, 1),
             LinkStep::KeyExchange => (Step::HostKey, 2),

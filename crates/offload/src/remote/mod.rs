@@ -31,7 +31,7 @@ pub use self::ask::Question;
 pub(crate) use self::serve::Serve;
 use crate::failure::{Failure, RemoteFailure};
 use crate::health::Knowledge;
-use crate::link::{ByteStream, LinkError, SshLink, SshTarget, Traffic};
+use crate::link::{ByteStream, Link, LinkError, SshTarget, Traffic};
 use crate::log::{Log, Said};
 use crate::machines::Machine;
 
@@ -55,7 +55,7 @@ pub(crate) type Worker = Client<Reader, Writer>;
 /// to cancel a build.
 pub struct Remote {
     pub(crate) conversation: Conversation,
-    link: SshLink,
+    link: Link,
     machine: Machine,
     store_dir: StoreDir,
     user: String,
@@ -121,7 +121,7 @@ impl Remote {
         question: &Question,
         log: &mut Log,
     ) -> Result<Self, Failure> {
-        let link = SshLink::connect(target).await?;
+        let link = Link::connect(target).await?;
         let mut dead_ends = Vec::new();
         for way in Way::of(machine, dialect, known.way) {
             let believed = match known.way == Some(way) && dialect == Dialect::Nix {
@@ -273,6 +273,11 @@ impl Remote {
         }
     }
 
+    /// Whether the way there was a broker's, who is gone.
+    pub(crate) async fn has_lost_its_broker(&self) -> bool {
+        self.link.has_lost_its_broker().await
+    }
+
     /// Ends the conversation and the connection.
     pub async fn close(self) {
         drop(self.conversation);
@@ -282,7 +287,7 @@ impl Remote {
 
 /// One way to one machine, on an open connection.
 struct Road<'a> {
-    link: &'a SshLink,
+    link: &'a Link,
     machine: &'a Machine,
     store_dir: &'a StoreDir,
     way: Way,

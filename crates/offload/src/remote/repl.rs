@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::link::{ByteStream, LinkError, SshLink};
+use crate::link::{ByteStream, Link, LinkError};
 
 /// What is run on the machine: stock runs the same there.
 pub(crate) const COMMAND: &str = "guix repl -t machine";
@@ -28,7 +28,7 @@ const MAX_REASON: usize = 200;
 const CONNECTED: &str = "offload: connected";
 
 /// Opens a stream to the socket at `socket` on the machine.
-pub(super) async fn open_socket(link: &SshLink, socket: &str) -> Result<ByteStream, LinkError> {
+pub(super) async fn open_socket(link: &Link, socket: &str) -> Result<ByteStream, LinkError> {
     let mut stream = link.exec(COMMAND).await?;
     let way = format!("{COMMAND:?} to {socket}");
     let begun = tokio::time::timeout(START, begin(&mut stream, socket)).await;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use worker_protocol::Dialect;
 
 use super::repl;
-use crate::link::{ByteStream, LinkError, SshLink};
+use crate::link::{ByteStream, Link, LinkError};
 use crate::machines::{Machine, Scheme};
 
 /// The socket of a Nix daemon, unless the machine's entry says otherwise.
@@ -82,7 +82,7 @@ impl Way {
     /// Opens a stream that goes this way.
     pub(super) async fn open(
         self,
-        link: &SshLink,
+        link: &Link,
         machine: &Machine,
     ) -> Result<ByteStream, LinkError> {
         match self {

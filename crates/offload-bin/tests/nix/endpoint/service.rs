@@ -17,7 +17,7 @@ use crate::bed::{Bed, OUR_HOOK, bed, derivation, ours};
 const UP_WITHIN: Duration = Duration::from_secs(20);
 
 /// A running service. It is ended when this is dropped.
-pub(super) struct Service<'a> {
+pub(crate) struct Service<'a> {
     pub(super) bed: &'a Bed,
     pub(super) socket: String,
     process: Process,
@@ -32,7 +32,7 @@ impl<'a> Service<'a> {
     }
 
     /// As [`start`](Service::start), by any command.
-    pub(super) fn start_as(bed: &'a Bed, socket: String, command: &str) -> Self {
+    pub(crate) fn start_as(bed: &'a Bed, socket: String, command: &str) -> Self {
         let log = format!("{socket}.log");
         let script = format!("{command} </dev/null >{log} 2>&1 & echo $!");
         let pid = bed.run(&["sh", "-c", &script]);
@@ -65,7 +65,7 @@ impl<'a> Service<'a> {
     }
 
     /// What it has written.
-    pub(super) fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         let log = format!("{}.log", self.socket);
         let said = self.bed.pair.coordinator.read_file(log);
         said.expect("it has a log")

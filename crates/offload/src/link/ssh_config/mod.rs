@@ -58,7 +58,7 @@ impl fmt::Display for Warning {
 }
 
 /// Which addresses a host may be reached by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum AddressFamily {
     /// All.
     #[default]

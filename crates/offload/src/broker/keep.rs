@@ -1,0 +1,232 @@
+//! The connections that are kept.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::io::AsyncReadExt;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::link::{Asked, ByteStream, LinkError, SshLink, SshTarget};
+
+/// Streams over one connection at a time: sshd serves each connection with one process, and runs ten
+/// commands on one by default (`MaxSessions`).
+const MAX_STREAMS: usize = 4;
+
+/// How long things are kept that nobody uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeping {
+    /// A connection.
+    pub link: Duration,
+    /// A stream to a machine's daemon that was opened beforehand: the daemon runs a process for it.
+    pub spare: Duration,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Keeping {
+            link: Duration::from_secs(600),
+            spare: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The connections to one machine, as one target says.
+pub(super) struct Place {
+    target: SshTarget,
+    links: RefCell<Vec<Rc<Kept>>>,
+    /// Held while connecting: who waits meanwhile needs no connection of its own. Has the last
+    /// failure, which those who had waited for it share.
+    connecting: Mutex<Option<(Instant, String)>>,
+}
+
+/// A connection.
+struct Kept {
+    link: SshLink,
+    streams: Cell<usize>,
+    used: Cell<Instant>,
+    /// Opened beforehand, by the socket's path.
+    spares: RefCell<HashMap<String, (Instant, ByteStream)>>,
+}
+
+/// A stream that was asked for. Its connection has room for another one when this is dropped.
+pub(super) struct Opened {
+    pub(super) stream: Option<ByteStream>,
+    kept: Rc<Kept>,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.kept.streams.set(self.kept.streams.get() - 1);
+        self.kept.used.set(Instant::now());
+    }
+}
+
+/// Why a stream cannot be had.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The host refuses it.
+    Refused { way: String, reason: String },
+    /// The host cannot be reached.
+    Failed(String),
+}
+
+impl From<LinkError> for Trouble {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Channel { way, reason } => Trouble::Refused { way, reason },
+            error => Trouble::Failed(error.to_string()),
+        }
+    }
+}
+
+impl Place {
+    pub(super) fn new(target: SshTarget) -> Self {
+        Place {
+            target,
+            links: RefCell::default(),
+            connecting: Mutex::default(),
+        }
+    }
+
+    /// `root@builder:22`
+    pub(super) fn name(&self) -> String {
+        let SshTarget {
+            user, host, port, ..
+        } = &self.target;
+        format!("{user}@{host}:{port}")
+    }
+
+    /// Opens what is asked for, over a connection that is there or a new one. One that turns out to
+    /// be dead is replaced once.
+    pub(super) async fn open(
+        &self,
+        asked: &Asked,
+        tell: &impl Fn(&str),
+    ) -> Result<Opened, Trouble> {
+        loop {
+            let (mut opened, is_new) = self.link(tell).await?;
+            match opened.kept.open(asked).await {
+                Ok(stream) => {
+                    opened.stream = stream;
+                    return Ok(opened);
+                }
+                Err(error @ LinkError::Channel { .. }) => return Err(error.into()),
+                Err(error) => {
+                    tell(&format!("lost {}: {error}", self.name()));
+                    self.forget(&opened.kept);
+                    if is_new {
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has another stream to the socket at `path` ready for the next build.
+    pub(super) async fn prepare(opened: &Opened, path: &str) {
+        let kept = &opened.kept;
+        if kept.spares.borrow().contains_key(path) {
+            return;
+        }
+        if let Ok(stream) = kept.link.open_socket(path).await {
+            let spare = (Instant::now(), stream);
+            kept.spares.borrow_mut().insert(path.to_owned(), spare);
+        }
+    }
+
+    async fn link(&self, tell: &impl Fn(&str)) -> Result<(Opened, bool), Trouble> {
+        if let Some(opened) = self.free() {
+            return Ok((opened, false));
+        }
+        let asked = Instant::now();
+        let mut last_failure = self.connecting.lock().await;
+        if let Some(opened) = self.free() {
+            return Ok((opened, false));
+        }
+        if let Some((at, why)) = &*last_failure
+            && *at >= asked
+        {
+            return Err(Trouble::Failed(why.clone()));
+        }
+        let link = SshLink::connect(&self.target).await.map_err(|error| {
+            *last_failure = Some((Instant::now(), error.to_string()));
+            Trouble::from(error)
+        })?;
+        tell(&format!("connected to {}", self.name()));
+        let kept = Rc::new(Kept {
+            link,
+            streams: Cell::new(1),
+            used: Cell::new(Instant::now()),
+            spares: RefCell::default(),
+        });
+        self.links.borrow_mut().push(kept.clone());
+        let opened = Opened { stream: None, kept };
+        Ok((opened, true))
+    }
+
+    /// A connection with room for a stream, if there is one: the fullest, so that others fall idle.
+    fn free(&self) -> Option<Opened> {
+        let links = self.links.borrow();
+        let has_room =
+            |kept: &&Rc<Kept>| !kept.link.is_closed() && kept.streams.get() < MAX_STREAMS;
+        let kept = links.iter().filter(has_room);
+        let kept = kept.max_by_key(|kept| kept.streams.get())?.clone();
+        kept.streams.set(kept.streams.get() + 1);
+        Some(Opened { stream: None, kept })
+    }
+
+    fn forget(&self, dead: &Rc<Kept>) {
+        let mut links = self.links.borrow_mut();
+        links.retain(|kept| !Rc::ptr_eq(kept, dead));
+    }
+
+    /// Ends what nobody has used for long, and says how many connections are left.
+    pub(super) fn sweep(&self, keeping: Keeping, tell: &impl Fn(&str)) -> usize {
+        let now = Instant::now();
+        let mut links = self.links.borrow_mut();
+        links.retain(|kept| {
+            let mut spares = kept.spares.borrow_mut();
+            spares.retain(|_, (since, _)| now < *since + keeping.spare);
+            let is_idle = kept.streams.get() == 0 && now >= kept.used.get() + keeping.link;
+            if kept.link.is_closed() {
+                tell(&format!("lost {}", self.name()));
+            } else if is_idle {
+                tell(&format!("closed {}, which nobody used", self.name()));
+            }
+            !is_idle && !kept.link.is_closed()
+        });
+        links.len()
+    }
+
+    /// Whether somebody waits for a connection.
+    pub(super) fn is_connecting(&self) -> bool {
+        self.connecting.try_lock().is_err()
+    }
+}
+
+impl Kept {
+    async fn open(&self, asked: &Asked) -> Result<Option<ByteStream>, LinkError> {
+        let stream = match asked {
+            Asked::Link => return Ok(None),
+            Asked::Socket(path) => match self.take_spare(path) {
+                Some(stream) => stream,
+                None => self.link.open_socket(path).await?,
+            },
+            Asked::Command(command) => self.link.exec(command).await?,
+            Asked::CommandAndErrors(command) => self.link.exec_and_listen(command).await?,
+        };
+        Ok(Some(stream))
+    }
+
+    /// A stream that was opened beforehand. A daemon says nothing before it is spoken to: if there is
+    /// something to read there, it is the end.
+    fn take_spare(&self, path: &str) -> Option<ByteStream> {
+        let (_, mut stream) = self.spares.borrow_mut().remove(path)?;
+        let is_silent = stream.reader.read_u8().now_or_never().is_none();
+        is_silent.then_some(stream)
+    }
+}

@@ -311,11 +311,12 @@ impl Fleet {
         is_loaded || is_full
     }
 
-    /// Gives a machine back that got into trouble; it is not tried again by this process, unless it was
-    /// the broker that got into trouble.
+    /// Gives a machine back that got into trouble; it is not tried again by this process. Where the
+    /// broker may have been in trouble instead, the broker is not.
     pub async fn give_up(&mut self, lease: Lease) {
-        if !lease.remote.has_lost_its_broker().await {
-            self.troubles[lease.index] = Some(Trouble::Failed);
+        match lease.remote.has_lost_its_broker() && self.identity.broker.is_some() {
+            true => self.identity.broker = None,
+            false => self.troubles[lease.index] = Some(Trouble::Failed),
         }
         lease.remote.close().await;
     }

@@ -44,6 +44,8 @@ const OURS_WITH_LIBRARIES: &str = "/opt/offload-with-libraries";
 pub(crate) enum Front {
     /// Our hook.
     Hook,
+    /// The same, whose connections a broker keeps.
+    Brokered,
     /// Stock's hook, whose only machine is our store endpoint.
     Endpoint,
     /// Stock's hook.
@@ -70,6 +72,7 @@ pub(crate) fn contenders(arguments: &Arguments) -> Result<Vec<Contender>, AnyErr
     };
     let mut all = vec![
         contender("offload", Front::Hook, OURS, "ssh-ng"),
+        contender("broker", Front::Brokered, OURS, "ssh-ng"),
         contender("endpoint", Front::Endpoint, &arguments.stock, "ssh-ng"),
         contender("stock ssh-ng", Front::Stock, &arguments.stock, "ssh-ng"),
         contender("stock ssh", Front::Stock, &arguments.stock, "ssh"),
@@ -176,7 +179,7 @@ impl Bed {
     /// The path of a contender's hook on the coordinator.
     pub(crate) fn hook<'a>(&'a self, contender: &'a Contender) -> &'a str {
         match contender.front {
-            Front::Hook => self.ours,
+            Front::Hook | Front::Brokered => self.ours,
             Front::Endpoint | Front::Stock => &contender.hook,
         }
     }
@@ -316,7 +319,15 @@ impl Bed {
     ) -> Result<Sample, AnyError> {
         let drvs = self.instantiate(builds.attribute, builds.input)?;
         self.use_machine(contender, builds.far)?;
-        let before = self.quiet_cpu()?;
+        let broker = match contender.front {
+            Front::Brokered => Some(self.start_broker(contender)?),
+            _ => None,
+        };
+        // A broker's own time counts, but not that of its first connection.
+        let before = match broker {
+            Some(_) => self.cpu(),
+            None => self.quiet_cpu()?,
+        };
         self.link.reset();
         let watches = case
             .targets
@@ -326,7 +337,7 @@ impl Bed {
         let (wall, peak) = thread::scope(|scope| {
             let (coordinator, over) = (&self.pair.coordinator, &over);
             let names: &[_] = match contender.front {
-                Front::Hook | Front::Endpoint => &["offload"],
+                Front::Hook | Front::Brokered | Front::Endpoint => &["offload"],
                 Front::Stock => &["build-remote", "nix"],
             };
             let watch = move || peak_memory(coordinator, names, over);
@@ -339,6 +350,10 @@ impl Bed {
             (wall, peak)
         });
         let wall = wall?;
+        let round_trips = self.link.round_trips();
+        if let Some(broker) = broker {
+            self.pair.coordinator.run(&["kill", &broker])?;
+        }
         let after = self.quiet_cpu()?;
         let count = builds.count;
         let sample = Sample {
@@ -346,9 +361,7 @@ impl Bed {
             cpu: before
                 .zip(after)
                 .map(|(before, after)| [0, 1].map(|host| (after[host] - before[host]) / count)),
-            round_trips: builds
-                .far
-                .then(|| self.link.round_trips() as f64 / f64::from(count)),
+            round_trips: builds.far.then(|| round_trips as f64 / f64::from(count)),
             peak_memory: peak.filter(|peak| *peak > 0),
         };
         if builds.heavy {
@@ -367,10 +380,28 @@ impl Bed {
                 return Err(format!("{} does not grow quiet: {stray}", host.name()).into());
             }
         }
+        Ok(self.cpu())
+    }
+
+    /// The processor time of both hosts by now.
+    fn cpu(&self) -> Option<[Duration; 2]> {
         let time = |host: &Host| host.cpu_time().map(|time| time.total()).ok();
-        Ok(time(hosts[0])
-            .zip(time(hosts[1]))
-            .map(|(coordinator, builder)| [coordinator, builder]))
+        time(&self.pair.coordinator)
+            .zip(time(&self.pair.builder))
+            .map(|(coordinator, builder)| [coordinator, builder])
+    }
+
+    /// Starts a broker, has it connect by a build, and returns its process's number on the coordinator.
+    fn start_broker(&self, contender: &Contender) -> Result<String, AnyError> {
+        let begin = format!(
+            "{} broker >/var/log/broker.log 2>&1 </dev/null & echo $!; \
+             for _ in $(seq 100); do [ -S /run/offload/broker.sock ] && exit; sleep 0.1; done; exit 1",
+            self.ours
+        );
+        let broker = self.on_coordinator(&begin)?;
+        let drv = self.instantiate("trivial", None)?;
+        self.realise(contender, &drv)?;
+        Ok(broker)
     }
 }
 

@@ -56,6 +56,8 @@ pub(crate) enum Target {
     OfSsh(f64),
     /// The endpoint: so many times what stock has by `ssh-ng://`.
     EndpointOfSshNg(f64),
+    /// Our hook with a broker: so many times the better one of stock's.
+    BrokerOfBest(f64),
     /// So much, in the measure's own unit.
     AtMost(f64),
     /// Nothing; it is told.
@@ -63,7 +65,7 @@ pub(crate) enum Target {
 }
 
 use Measure::{Cpu, PeakMemory, RoundTrips, Wall};
-use Target::{AtMost, EndpointOfSshNg, OfBest, OfSsh};
+use Target::{AtMost, BrokerOfBest, EndpointOfSshNg, OfBest, OfSsh};
 
 /// The expression that all builds are of. `input` is a store path.
 pub(crate) const EXPRESSION: &str = r#"{ id, input ? "" }:
@@ -75,6 +77,7 @@ let
   } // attributes);
   trivial = name: build name "echo ${name} > $out";
 in {
+  trivial = trivial "trivial" { };
   chain = builtins.foldl' (before: i: trivial "chain-${i}" { inherit before; }) "" (numbers 20);
   parallel = map (i: trivial "parallel-${i}" { }) (numbers 100);
   inputs = trivial "inputs" { inputs = map (i: builtins.toFile "input-${i}" "${id} ${i}") (numbers 200); };
@@ -116,6 +119,7 @@ pub(crate) const CASES: [Case; 9] = [
         kind: Kind::Builds(CHAIN),
         targets: &[
             (Wall, OfBest(0.5)),
+            (Wall, BrokerOfBest(0.5)),
             (Wall, EndpointOfSshNg(0.6)),
             (Cpu, OfBest(0.5)),
         ],
@@ -126,6 +130,7 @@ pub(crate) const CASES: [Case; 9] = [
         kind: Kind::Builds(Builds { far: true, ..CHAIN }),
         targets: &[
             (Wall, OfBest(0.55)),
+            (Wall, BrokerOfBest(0.55)),
             (Cpu, Target::None),
             (RoundTrips, AtMost(12.0)),
         ],
@@ -154,6 +159,7 @@ pub(crate) const CASES: [Case; 9] = [
         targets: &[
             (Wall, OfBest(0.5)),
             (Wall, OfSsh(0.03)),
+            (Wall, BrokerOfBest(0.5)),
             (Wall, EndpointOfSshNg(0.6)),
             (RoundTrips, Target::None),
         ],

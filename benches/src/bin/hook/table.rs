@@ -66,9 +66,10 @@ struct Line {
 impl Line {
     fn reached(&self, ours: Option<f64>) -> Option<bool> {
         match self.target {
-            Target::OfBest(bound) | Target::OfSsh(bound) | Target::EndpointOfSshNg(bound) => {
-                self.ratio.map(|ratio| ratio <= bound)
-            }
+            Target::OfBest(bound)
+            | Target::BrokerOfBest(bound)
+            | Target::OfSsh(bound)
+            | Target::EndpointOfSshNg(bound) => self.ratio.map(|ratio| ratio <= bound),
             Target::AtMost(bound) => ours.map(|ours| ours <= bound),
             Target::None => None,
         }
@@ -104,6 +105,7 @@ impl<'a> Results<'a> {
                 .min_by(f64::total_cmp);
             let front = match target {
                 Target::EndpointOfSshNg(_) => Front::Endpoint,
+                Target::BrokerOfBest(_) => Front::Brokered,
                 _ => Front::Hook,
             };
             let ratio = self
@@ -148,6 +150,7 @@ impl<'a> Results<'a> {
             let target = match line.target {
                 Target::OfBest(bound) => format!("{bound}"),
                 Target::OfSsh(bound) => format!("{bound} of ssh"),
+                Target::BrokerOfBest(bound) => format!("broker: {bound}"),
                 Target::EndpointOfSshNg(bound) => format!("endpoint: {bound} of ssh-ng"),
                 Target::AtMost(bound) => format!("at most {bound}"),
                 Target::None => String::new(),
@@ -170,6 +173,7 @@ impl<'a> Results<'a> {
             let target = match line.target {
                 Target::OfBest(bound) => json!({ "of-best": bound }),
                 Target::OfSsh(bound) => json!({ "of-ssh": bound }),
+                Target::BrokerOfBest(bound) => json!({ "broker-of-best": bound }),
                 Target::EndpointOfSshNg(bound) => json!({ "endpoint-of-ssh-ng": bound }),
                 Target::AtMost(bound) => json!({ "at-most": bound }),
                 Target::None => Value::Null,

@@ -12,10 +12,6 @@ use tokio::time::Instant;
 
 use crate::link::{Asked, ByteStream, LinkError, SshLink, SshTarget};
 
-/// Streams over one connection at a time: sshd serves each connection with one process, and runs ten
-/// commands on one by default (`MaxSessions`).
-const MAX_STREAMS: usize = 4;
-
 /// How long things are kept that nobody uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keeping {
@@ -43,16 +39,22 @@ pub(super) struct Place {
     connecting: Mutex<Option<(Instant, String)>>,
 }
 
-/// A connection.
+/// Who asks: a process, and which of its links.
+pub(super) type Owner = (i32, u64);
+
+/// A connection. One link of one process uses it at a time: russh delivers to all streams of a
+/// connection from one loop, so that whoever does not read would stop the others; and sshd serves each
+/// connection with one process.
 struct Kept {
     link: SshLink,
+    owner: Cell<Owner>,
     streams: Cell<usize>,
     used: Cell<Instant>,
     /// Opened beforehand, by the socket's path.
     spares: RefCell<HashMap<String, (Instant, ByteStream)>>,
 }
 
-/// A stream that was asked for. Its connection has room for another one when this is dropped.
+/// A stream that was asked for. With the last one of an owner its connection is free for another.
 pub(super) struct Opened {
     pub(super) stream: Option<ByteStream>,
     kept: Rc<Kept>,
@@ -104,11 +106,12 @@ impl Place {
     /// be dead is replaced once.
     pub(super) async fn open(
         &self,
+        owner: Owner,
         asked: &Asked,
         tell: &impl Fn(&str),
     ) -> Result<Opened, Trouble> {
         loop {
-            let (mut opened, is_new) = self.link(tell).await?;
+            let (mut opened, is_new) = self.link(owner, tell).await?;
             match opened.kept.open(asked).await {
                 Ok(stream) => {
                     opened.stream = stream;
@@ -138,13 +141,13 @@ impl Place {
         }
     }
 
-    async fn link(&self, tell: &impl Fn(&str)) -> Result<(Opened, bool), Trouble> {
-        if let Some(opened) = self.free() {
+    async fn link(&self, owner: Owner, tell: &impl Fn(&str)) -> Result<(Opened, bool), Trouble> {
+        if let Some(opened) = self.free(owner) {
             return Ok((opened, false));
         }
         let asked = Instant::now();
         let mut last_failure = self.connecting.lock().await;
-        if let Some(opened) = self.free() {
+        if let Some(opened) = self.free(owner) {
             return Ok((opened, false));
         }
         if let Some((at, why)) = &*last_failure
@@ -159,6 +162,7 @@ impl Place {
         tell(&format!("connected to {}", self.name()));
         let kept = Rc::new(Kept {
             link,
+            owner: Cell::new(owner),
             streams: Cell::new(1),
             used: Cell::new(Instant::now()),
             spares: RefCell::default(),
@@ -168,13 +172,19 @@ impl Place {
         Ok((opened, true))
     }
 
-    /// A connection with room for a stream, if there is one: the fullest, so that others fall idle.
-    fn free(&self) -> Option<Opened> {
+    /// The owner's connection, or one that nobody uses: the one that was used last, so that others
+    /// fall idle.
+    fn free(&self, owner: Owner) -> Option<Opened> {
         let links = self.links.borrow();
-        let has_room =
-            |kept: &&Rc<Kept>| !kept.link.is_closed() && kept.streams.get() < MAX_STREAMS;
-        let kept = links.iter().filter(has_room);
-        let kept = kept.max_by_key(|kept| kept.streams.get())?.clone();
+        let is_free = |kept: &&Rc<Kept>| {
+            !kept.link.is_closed() && (kept.streams.get() == 0 || kept.owner.get() == owner)
+        };
+        let free = links.iter().filter(is_free);
+        let is_own = |kept: &Rc<Kept>| kept.streams.get() > 0;
+        let kept = free
+            .max_by_key(|kept| (is_own(kept), kept.used.get()))?
+            .clone();
+        kept.owner.set(owner);
         kept.streams.set(kept.streams.get() + 1);
         Some(Opened { stream: None, kept })
     }

@@ -73,10 +73,10 @@ struct Broker<T> {
 
 impl<T: Fn(&str)> Broker<T> {
     async fn serve(&self, stream: UnixStream) {
-        if let Err(why) = is_welcome(&stream) {
-            (self.tell)(&why);
-            return;
-        }
+        let process = match welcome(&stream) {
+            Ok(process) => process,
+            Err(why) => return (self.tell)(&why),
+        };
         let (reader, writer) = stream.into_split();
         let mut from_hook = FramedRead::new(reader, Codec);
         let mut to_hook = FramedWrite::new(writer, Codec);
@@ -88,7 +88,7 @@ impl<T: Fn(&str)> Broker<T> {
             Err(error) => return (self.tell)(&format!("a hook asks for nothing: {error}")),
         };
         let place = self.place(&ask);
-        let opening = place.open(&ask.asked, &self.tell);
+        let opening = place.open((process, ask.link), &ask.asked, &self.tell);
         let opened = tokio::select! {
             opened = opening => opened,
             // It has nothing to say before the answer.
@@ -116,13 +116,14 @@ impl<T: Fn(&str)> Broker<T> {
     }
 }
 
-fn is_welcome(stream: &UnixStream) -> Result<(), String> {
+/// The process that asks, if it may.
+fn welcome(stream: &UnixStream) -> Result<i32, String> {
     let peer = stream.peer_cred();
-    let user = peer.map_err(|error| format!("failed to ask who a hook is: {error}"))?;
+    let peer = peer.map_err(|error| format!("failed to ask who a hook is: {error}"))?;
     let own = rustix::process::geteuid().as_raw();
-    match user.uid() == 0 || user.uid() == own {
-        true => Ok(()),
-        false => Err(format!("user {} is not served", user.uid())),
+    match peer.uid() == 0 || peer.uid() == own {
+        true => Ok(peer.pid().unwrap_or_default()),
+        false => Err(format!("user {} is not served", peer.uid())),
     }
 }
 

@@ -16,6 +16,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -48,6 +50,8 @@ type Writer = FramedWrite<OwnedWriteHalf, Codec>;
 pub(crate) struct Ask {
     /// The machine.
     pub(crate) target: SshTarget,
+    /// Which link of this process: those of one share a connection, and others do not.
+    pub(crate) link: u64,
     /// What on it.
     pub(crate) asked: Asked,
 }
@@ -179,6 +183,9 @@ fn too_long(length: usize) -> io::Error {
 pub struct KeptLink {
     socket: PathBuf,
     target: SshTarget,
+    number: u64,
+    /// Whether a stream was cut on this side of the machine.
+    cut: Arc<AtomicBool>,
 }
 
 impl KeptLink {
@@ -191,9 +198,12 @@ impl KeptLink {
         socket: &Path,
         target: &SshTarget,
     ) -> Result<Option<Self>, LinkError> {
+        static LINKS: AtomicU64 = AtomicU64::new(0);
         let link = KeptLink {
             socket: socket.to_owned(),
             target: target.clone(),
+            number: LINKS.fetch_add(1, Ordering::Relaxed),
+            cut: Arc::default(),
         };
         match link.ask(Asked::Link).await {
             Ok(_) => Ok(Some(link)),
@@ -215,10 +225,12 @@ impl KeptLink {
             rest: Bytes::new(),
             listener: listens.then_some(sender),
             ended: false,
+            cut: self.cut.clone(),
         };
         let writer = KeptWriter {
             frames: sink,
             ended: false,
+            cut: self.cut.clone(),
         };
         let mut stream = ByteStream::new(reader, writer, way);
         stream.said = listens.then_some(receiver);
@@ -255,6 +267,7 @@ impl KeptLink {
         let mut writer = FramedWrite::new(writer, Codec);
         let ask = Ask {
             target: self.target.clone(),
+            link: self.number,
             asked,
         };
         let ask = serde_json::to_vec(&ask)?;
@@ -276,9 +289,9 @@ impl KeptLink {
         }
     }
 
-    /// Whether nobody listens at the socket any more.
-    pub(super) async fn has_lost_its_broker(&self) -> bool {
-        UnixStream::connect(&self.socket).await.is_err()
+    /// Whether a stream broke between the broker and us.
+    pub(super) fn has_lost_its_broker(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 }
 
@@ -305,6 +318,7 @@ struct KeptReader {
     rest: Bytes,
     listener: Option<Sender<Bytes>>,
     ended: bool,
+    cut: Arc<AtomicBool>,
 }
 
 impl KeptReader {
@@ -326,7 +340,11 @@ impl AsyncRead for KeptReader {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         while self.rest.is_empty() && !self.ended {
-            match ready!(self.frames.poll_next_unpin(context)).transpose()? {
+            let frame = ready!(self.frames.poll_next_unpin(context));
+            if !matches!(frame, Some(Ok(_))) {
+                self.cut.store(true, Ordering::Relaxed);
+            }
+            match frame.transpose()? {
                 Some(Frame::Data(data)) => self.rest = data,
                 Some(Frame::Errors(data)) => self.listen(data)?,
                 Some(Frame::End(why)) => {
@@ -356,6 +374,22 @@ impl AsyncRead for KeptReader {
 struct KeptWriter {
     frames: Writer,
     ended: bool,
+    cut: Arc<AtomicBool>,
+}
+
+impl KeptWriter {
+    /// Waits until there is room for a frame, or (`all`) until everything is sent.
+    fn poll(&mut self, context: &mut Context<'_>, all: bool) -> Poll<io::Result<()>> {
+        let frames = Pin::new(&mut self.frames);
+        let polled = match all {
+            true => Sink::<Frame<&[u8]>>::poll_flush(frames, context),
+            false => Sink::<Frame<&[u8]>>::poll_ready(frames, context),
+        };
+        if matches!(polled, Poll::Ready(Err(_))) {
+            self.cut.store(true, Ordering::Relaxed);
+        }
+        polled
+    }
 }
 
 impl AsyncWrite for KeptWriter {
@@ -364,31 +398,24 @@ impl AsyncWrite for KeptWriter {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let frames = &mut self.frames;
         let length = bytes.len().min(MAX_FRAME);
-        ready!(Sink::<Frame<&[u8]>>::poll_ready(
-            Pin::new(&mut *frames),
-            context
-        ))?;
-        frames.start_send_unpin(Frame::Data(&bytes[..length]))?;
+        ready!(self.poll(context, false))?;
+        self.frames
+            .start_send_unpin(Frame::Data(&bytes[..length]))?;
         Poll::Ready(Ok(length))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Sink::<Frame<&[u8]>>::poll_flush(Pin::new(&mut self.frames), context)
+        self.poll(context, true)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.ended {
-            let frames = &mut self.frames;
-            ready!(Sink::<Frame<&[u8]>>::poll_ready(
-                Pin::new(&mut *frames),
-                context
-            ))?;
-            frames.start_send_unpin(Frame::End(&b""[..]))?;
+            ready!(self.poll(context, false))?;
+            self.frames.start_send_unpin(Frame::End(&b""[..]))?;
             self.ended = true;
         }
-        self.poll_flush(context)
+        self.poll(context, true)
     }
 }
 

@@ -88,12 +88,13 @@ impl Link {
         }
     }
 
-    /// Whether this is a broker's link, and the broker is gone: the machine is not to blame for
-    /// whatever broke.
-    pub async fn has_lost_its_broker(&self) -> bool {
+    /// Whether this is a broker's link, and a stream broke between the broker and us: the machine may
+    /// not be to blame for it.
+    #[must_use]
+    pub fn has_lost_its_broker(&self) -> bool {
         match self {
             Link::Own(_) => false,
-            Link::Kept(link) => link.has_lost_its_broker().await,
+            Link::Kept(link) => link.has_lost_its_broker(),
         }
     }
 

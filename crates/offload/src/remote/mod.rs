@@ -273,9 +273,9 @@ impl Remote {
         }
     }
 
-    /// Whether the way there was a broker's, who is gone.
-    pub(crate) async fn has_lost_its_broker(&self) -> bool {
-        self.link.has_lost_its_broker().await
+    /// Whether the way there was a broker's, and broke on our side of it.
+    pub(crate) fn has_lost_its_broker(&self) -> bool {
+        self.link.has_lost_its_broker()
     }
 
     /// Ends the conversation and the connection.

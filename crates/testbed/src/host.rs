@@ -71,6 +71,11 @@ impl Host {
         self.sshd
     }
 
+    /// The name of its store daemon's program: `nix-daemon` or `guix-daemon`.
+    pub fn store_daemon(&self) -> &'static str {
+        self.kind.daemon()
+    }
+
     /// Its root folder as the machine sees it, with the files that are its own but nothing that is mounted there.
     pub fn root(&self) -> PathBuf {
         self.folder.join("root")

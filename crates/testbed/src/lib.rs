@@ -24,9 +24,11 @@ mod control_group;
 mod copy_of_root;
 mod distribution;
 mod error;
+mod fault;
 mod guix;
 mod host;
 mod keys;
+mod kills;
 mod link;
 mod machine_line;
 mod network;
@@ -36,13 +38,16 @@ mod pair;
 mod process;
 mod requirements;
 mod root;
+mod stage;
 
 pub use control_group::CpuTime;
 pub use copy_of_root::{CopyOfRoot, ROOTS_VARIABLE, roots_with};
 pub use distribution::Distribution;
 pub use error::Error;
+pub use fault::Fault;
 pub use guix::GuixMachine;
 pub use host::{COMMAND_LIMIT, Host};
+pub use kills::{KILLS_VARIABLE, Kills, Moment, SEED_VARIABLE};
 pub use link::{Direction, Link};
 pub use machine_line::MachineLine;
 pub use options::{HostOptions, Mount, PairOptions, StoreDaemon, StoreKind};
@@ -54,3 +59,4 @@ pub use requirements::{
     LEFT_OUT_VARIABLE, Missing, REQUIRE_VARIABLE, is_known_here, requirements, runs_here,
 };
 pub use rustix::process::Signal;
+pub use stage::Stage;

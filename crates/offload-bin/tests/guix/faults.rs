@@ -6,49 +6,46 @@
 //!
 //! A few of them run always; all of them, with each Guix, where `OFFLOAD_TEST_HEAVY` is 1.
 
-use testbed::{Host, Link, Signal};
+use testbed::{Fault, Host, Link, Stage};
 
 use crate::{
     bed::{is_heavy, require},
-    stage::{Stage, Stages, stages},
+    stage::{Stages, stages},
 };
 
 /// Those that run always.
-const ALWAYS: [(&str, Stage); 5] = [
-    ("sshd_is_killed", Stage::Upload),
-    ("the_daemon_is_killed", Stage::Build),
-    ("the_builder_is_killed", Stage::Download),
-    ("sshd_is_stopped", Stage::BeforeConnect),
-    ("the_link_falls_silent", Stage::Accepted),
+const ALWAYS: [(Fault, Stage); 5] = [
+    (Fault::SshdIsKilled, Stage::Upload),
+    (Fault::DaemonIsKilled, Stage::Build),
+    (Fault::BuilderIsKilled, Stage::Download),
+    (Fault::SshdIsStopped, Stage::BeforeConnect),
+    (Fault::LinkFallsSilent, Stage::Accepted),
 ];
 
-/// What a fault before the accept comes to where there is no other machine.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Early {
-    /// The daemon builds by itself.
-    Here,
-    /// There is a way around it.
-    There,
-}
-
-fn survives(name: &str, stage: Stage, early: Early, fault: fn(&mut Host, &Link)) {
-    if !is_heavy() && !ALWAYS.contains(&(name, stage)) {
+fn survives(name: &str, fault: Fault, stage: Stage) {
+    require!();
+    if !is_heavy() && !ALWAYS.contains(&(fault, stage)) {
         eprintln!("not asked for: OFFLOAD_TEST_HEAVY is not 1");
         return;
     }
     for stages in stages().iter_mut() {
-        let name = format!("{}-{stage:?}", name.replace('_', "-"));
-        alone(stages, &format!("{name}-alone"), stage, early, fault);
-        with_another(stages, &format!("{name}-with-another"), stage, fault);
+        alone(stages, &format!("{name}-alone"), fault, stage);
+        with_another(stages, &format!("{name}-with-another"), fault, stage);
     }
 }
 
-fn alone(stages: &mut Stages, name: &str, stage: Stage, early: Early, fault: fn(&mut Host, &Link)) {
+fn strike(fault: Fault) -> impl FnOnce(&mut Host, &Link) {
+    move |builder, link| fault.strike(builder, link).expect("it can be done")
+}
+
+fn alone(stages: &mut Stages, name: &str, fault: Fault, stage: Stage) {
     let machines = [stages.first()];
-    let build = stages.build(name, &machines, stage, fault);
+    let build = stages.build(name, &machines, stage, strike(fault));
     stages.repair();
     if stage == Stage::BeforeConnect {
-        assert_eq!(build.was_remote(), early == Early::There, "{}", build.said);
+        // A new connection is as good as the one before; anything else the daemon does itself.
+        let there = fault == Fault::LinkBreaks;
+        assert_eq!(build.was_remote(), there, "{}", build.said);
         build.out();
         return;
     }
@@ -64,85 +61,13 @@ fn alone(stages: &mut Stages, name: &str, stage: Stage, early: Early, fault: fn(
     stages.bed.run(&["sh", "-c", &same]);
 }
 
-fn with_another(stages: &mut Stages, name: &str, stage: Stage, fault: fn(&mut Host, &Link)) {
+fn with_another(stages: &mut Stages, name: &str, fault: Fault, stage: Stage) {
     let machines = [stages.first(), stages.second()];
-    let build = stages.build(name, &machines, stage, fault);
+    let build = stages.build(name, &machines, stage, strike(fault));
     build.out();
     assert!(build.was_remote(), "{}", build.said);
     stages.repair();
     stages.assert_clean();
 }
 
-/// Sends a signal to the builder's processes of that name.
-fn signal(builder: &Host, name: &str, signal: Signal) {
-    let processes = builder.processes().expect("processes can be listed");
-    let named = processes
-        .iter()
-        .filter(|process| process.name.starts_with(name));
-    for process in named {
-        process.signal(signal).expect("root may");
-    }
-}
-
-macro_rules! faults {
-    ($($fault:ident: $action:expr, before connecting $early:ident;)*) => {$(
-        mod $fault {
-            use super::*;
-
-            fn survives(stage: Stage) {
-                super::survives(stringify!($fault), stage, Early::$early, $action);
-            }
-
-            #[test]
-            fn before_connecting() {
-                require!();
-                survives(Stage::BeforeConnect);
-            }
-
-            #[test]
-            fn after_the_accept() {
-                require!();
-                survives(Stage::Accepted);
-            }
-
-            #[test]
-            fn while_inputs_are_sent() {
-                require!();
-                survives(Stage::Upload);
-            }
-
-            #[test]
-            fn while_it_builds() {
-                require!();
-                survives(Stage::Build);
-            }
-
-            #[test]
-            fn while_outputs_are_received() {
-                require!();
-                survives(Stage::Download);
-            }
-        }
-    )*};
-}
-
-faults! {
-    sshd_is_killed: |builder, link| {
-        signal(builder, "sshd", Signal::KILL);
-        link.reset();
-    }, before connecting Here;
-    the_daemon_is_killed: |builder, link| {
-        signal(builder, "guix-daemon", Signal::KILL);
-        link.reset();
-    }, before connecting Here;
-    the_builder_is_killed: |builder, link| {
-        builder.crash().expect("the builder can be killed");
-        link.reset();
-    }, before connecting Here;
-    sshd_is_stopped: |builder, link| {
-        signal(builder, "sshd", Signal::STOP);
-        link.reset();
-    }, before connecting Here;
-    the_link_falls_silent: |_, link| link.fall_silent(), before connecting Here;
-    the_link_breaks: |_, link| link.cut(), before connecting There;
-}
+testbed::table_of_faults!(crate::faults::survives);

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::environment::{guix_directories, guix_list, guix_machines};
 use crate::output::print;
 use crate::together::wait_for;
-use crate::{status, test};
+use crate::{posix_regex, status, test};
 
 /// What stands in front of stock's messages.
 const PROGRAM: &str = "guix offload: ";
@@ -44,7 +44,7 @@ pub(crate) enum GuixOffload {
 pub(crate) struct Machines {
     /// The machine list, /etc/guix/machines.scm by default.
     file: Option<PathBuf>,
-    /// Only machines whose name matches this regular expression, anywhere.
+    /// Only machines whose name matches this extended regular expression of POSIX, anywhere.
     regexp: Option<String>,
     /// Print JSON, as `offload test --guix` and `offload status --guix` do.
     #[arg(long)]
@@ -114,7 +114,7 @@ impl Machines {
         }
         let meant = match &self.regexp {
             Some(regexp) => {
-                let parsed = Regex::new(regexp);
+                let parsed = posix_regex::compile(regexp);
                 Some(parsed.map_err(|error| format!("no regular expression: {regexp}: {error}"))?)
             }
             None => None,

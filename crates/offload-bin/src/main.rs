@@ -17,6 +17,7 @@ mod lists;
 mod machines;
 mod nix_hook;
 mod output;
+mod posix_regex;
 mod selection;
 mod status;
 mod store;

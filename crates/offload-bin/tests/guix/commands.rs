@@ -177,3 +177,40 @@ fn a_machine_that_is_down_is_told_and_the_others_are_tested() {
         assert_eq!(wrong.status.code(), Some(2), "{}", wrong.stderr);
     }
 }
+
+/// What Guile's `string-match` makes of each row of the table.
+const MATCH: &str = r#"
+(use-modules (ice-9 rdelim) (ice-9 regex))
+(call-with-input-file "/root/regexps"
+  (lambda (port)
+    (let loop ((line (read-line port)))
+      (unless (eof-object? line)
+        (let ((columns (string-split line #\tab)))
+          (format #t "~a~%"
+                  (catch 'regular-expression-syntax
+                    (lambda () (if (string-match (car columns) (cadr columns)) "yes" "no"))
+                    (lambda _ "error"))))
+        (loop (read-line port))))))
+"#;
+
+#[test]
+fn regular_expressions_mean_what_they_mean_to_guile() {
+    require!();
+    let table = include_str!("../../src/posix_regex.txt");
+    let rows = table.lines().filter(|line| !line.starts_with("# "));
+    let rows: Vec<_> = rows.collect();
+    for bed in beds().iter() {
+        let coordinator = &bed.pair.coordinator;
+        let all = rows.join("\n") + "\n";
+        coordinator.write_file("/root/regexps", all).unwrap();
+        coordinator.write_file("/root/match.scm", MATCH).unwrap();
+        let found = bed.run(&["guix", "repl", "--", "/root/match.scm"]);
+        assert_eq!(found.lines().count(), rows.len(), "{found}");
+        let wrong = rows.iter().zip(found.lines()).filter(|(row, found)| {
+            let outcome = row.rsplit('\t').next().unwrap_or_default();
+            outcome.rsplit('/').next() != Some(found)
+        });
+        let wrong: Vec<_> = wrong.collect();
+        assert!(wrong.is_empty(), "{}: {wrong:#?}", bed.version);
+    }
+}

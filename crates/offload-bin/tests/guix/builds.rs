@@ -207,13 +207,22 @@ fn a_long_log_arrives_whole() {
     });
 }
 
+/// More than go one by one.
 #[test]
-fn silence_is_bounded() {
+fn many_inputs_in_one_stream() {
     require!();
+    const COUNT: u32 = 100;
     for bed in beds().iter() {
-        let build = bed.build("silent", "sleep 60; echo > $out", &["silence=3"]);
-        let (status, _) = build.failure.clone().expect("it fails");
-        assert_eq!(status, 101, "{}", build.said);
+        let make = "rm -rf /root/many; mkdir /root/many; for n in $(seq COUNT); do \
+                    head -c 5000 /dev/urandom >/root/many/many-$n; done";
+        bed.run(&["sh", "-c", &make.replace("COUNT", &COUNT.to_string())]);
+        let sources = (1..=COUNT).map(|number| format!("/root/many/many-{number}"));
+        let sources = sources.collect::<Vec<_>>().join(",");
+        let sources = format!("sources={sources}");
+        let build = bed.build("many-inputs", "cat $sources > $out", &[&sources]);
+        assert!(build.was_remote(), "{}", build.said);
+        let size = bed.run(&["stat", "--format=%s", build.out()]);
+        assert_eq!(size, (COUNT * 5000).to_string());
         bed.assert_clean();
     }
 }

@@ -117,8 +117,7 @@ fn builds_are_told_and_end_alike() {
     for bed in beds().iter() {
         let stock = Stock::start(&bed.pair.coordinator);
         let wrong = format!("sha256={}", "0".repeat(64));
-        // Not among them: a build that is silent for too long. Stock makes a verdict on the build of the machine's
-        // timeout, 100 in the place of 101.
+        // Not among them: builds that take too long, which stock tells in one way or another.
         let cases: [(&str, &str, &[&str]); 3] = [
             ("fine", "echo said; echo x > $out", &[]),
             ("failing", "echo said; exit 3", &[]),
@@ -146,21 +145,92 @@ fn builds_are_told_and_end_alike() {
     }
 }
 
-/// The replies, and how the process ends, for `requests` on its standard input.
-fn replies(bed: &Bed, program: &str, requests: &str) -> (Vec<String>, Option<i32>) {
+/// What a hook says, and how it ends, that is given `requests` and these bounds in seconds, as a daemon gives them.
+fn ask(bed: &Bed, program: &str, [silence, time]: [u32; 2], requests: &str) -> Output {
     bed.pair
         .coordinator
         .write_file("/root/requests", requests)
         .expect("it is written");
-    let hook =
-        format!("{program} offload x86_64-linux 3600 1 7200 < /root/requests 4>/dev/null 2>&1");
-    let output: Output = bed
+    let hook = format!(
+        "{program} offload x86_64-linux {silence} 1 {time} < /root/requests 4>/dev/null 2>&1"
+    );
+    let asked = bed
         .pair
         .coordinator
-        .exec_within(LIMIT, &["sh", "-c", &hook])
-        .expect("it ends");
+        .exec_within(LIMIT, &["sh", "-c", &hook]);
+    asked.expect("it ends")
+}
+
+/// The replies, and how the process ends, for `requests` on its standard input.
+fn replies(bed: &Bed, program: &str, requests: &str) -> (Vec<String>, Option<i32>) {
+    let output = ask(bed, program, [3600, 7200], requests);
     let replies = output.stdout.lines().filter(|line| line.starts_with("# "));
     (replies.map(str::to_owned).collect(), output.status.code())
+}
+
+/// How a build ends that takes too long.
+struct TooLong {
+    name: &'static str,
+    script: &'static str,
+    /// For the daemon that the client asks.
+    option: &'static str,
+    /// For a hook: silence and time.
+    bounds: [u32; 2],
+}
+
+/// The daemon that the client asks has bounds of its own, and kills its hook (101) unless that comes first. Stock's hook
+/// alone ends with 100 where the machine's daemon found the build silent, and with 1 where it ran out of time itself
+/// (both versions), so that the client is told a verdict on the build or that nobody knows. Ours ends with 101.
+#[test]
+fn a_build_that_takes_too_long_is_told_as_that() {
+    require!();
+    let cases = [
+        TooLong {
+            name: "silent",
+            script: "sleep 60; echo > $out",
+            option: "silence=3",
+            bounds: [3, 7200],
+        },
+        TooLong {
+            name: "long",
+            script: "while sleep 0.2; do echo said; done",
+            option: "timeout=3",
+            bounds: [3600, 3],
+        },
+    ];
+    for bed in beds().iter() {
+        for case in &cases {
+            let build = bed.build(case.name, case.script, &[case.option]);
+            let told = format!("{}, {}: {}", bed.version, case.name, build.said);
+            let (status, _) = build.failure.expect("it fails");
+            assert_eq!(status, 101, "{told}");
+            let drv = &build.derivation;
+            let trace = format!("@ build-failed {drv} - timeout");
+            assert!(build.said.contains(&trace), "{told}");
+            let requests = requests_for(bed, drv);
+            for (program, codes) in [(OURS, &[101][..]), ("guix", &[1, 100])] {
+                let output = ask(bed, program, case.bounds, &requests);
+                let said = &output.stdout;
+                let told = format!("{}, {program}, {}: {said}", bed.version, case.name);
+                assert!(said.contains("# accept"), "{told}");
+                let code = output.status.code().expect("no signal ends it");
+                assert!(codes.contains(&code), "{code}: {told}");
+            }
+        }
+        bed.assert_clean();
+    }
+}
+
+/// A request for a derivation with the output `out`, and what a daemon says once it is accepted.
+fn requests_for(bed: &Bed, drv: &str) -> String {
+    let inputs = bed.run(&["guix", "gc", "--requisites", drv]);
+    // Derive([("out","/gnu/store/..","","")],..
+    let text = bed.read(drv);
+    let output = text.split('"').nth(3).expect("it has an output");
+    format!(
+        "0 x86_64-linux {drv} \n{} \n{output} \n",
+        inputs.replace('\n', " ")
+    )
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use store_path::StorePath;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use worker_protocol::operation::{
     AddTempRoot, AddTextToStore, ExportPath, Operation, QueryValidPaths, SetOptions,
@@ -40,7 +41,9 @@ pub struct Condition {
 /// `guix archive --import` on the machine.
 pub(crate) struct Importer {
     writer: Writer,
-    stream: super::Reader,
+    /// Reads what the command says, until its end: a link whose replies nobody reads carries nothing at all, and the
+    /// command says what it likes while it is being sent the stream. Ends when this is dropped.
+    listening: JoinSet<std::io::Result<()>>,
 }
 
 impl Remote {
@@ -166,11 +169,8 @@ impl Remote {
 
     /// Starts `guix archive --import` on the machine.
     pub(crate) async fn start_import(&self) -> Result<Importer, Failure> {
-        let ByteStream { reader, writer, .. } = self.link.exec("guix archive --import").await?;
-        Ok(Importer {
-            writer,
-            stream: reader,
-        })
+        let stream = self.link.exec("guix archive --import").await?;
+        Ok(Importer::new(stream))
     }
 
     /// Asks the machine how it is doing, by one command. What it does not tell is not known.
@@ -190,6 +190,18 @@ impl Remote {
 }
 
 impl Importer {
+    fn new(stream: ByteStream) -> Self {
+        let ByteStream {
+            mut reader, writer, ..
+        } = stream;
+        let mut listening = JoinSet::new();
+        listening.spawn(async move {
+            let mut nowhere = tokio::io::sink();
+            tokio::io::copy(&mut reader, &mut nowhere).await.map(drop)
+        });
+        Importer { writer, listening }
+    }
+
     /// Sends some of the stream.
     pub(crate) async fn write(&mut self, data: &[u8]) -> Result<(), RemoteFailure> {
         let written = tokio::time::timeout(STALL, self.writer.write_all(data)).await;
@@ -203,8 +215,11 @@ impl Importer {
     pub(crate) async fn finish(mut self) -> Result<(), RemoteFailure> {
         let finishing = async {
             self.writer.shutdown().await?;
-            let mut sink = tokio::io::sink();
-            tokio::io::copy(&mut self.stream, &mut sink).await.map(drop)
+            match self.listening.join_next().await {
+                Some(Ok(ended)) => ended,
+                Some(Err(error)) => Err(error.into()),
+                None => Ok(()),
+            }
         };
         let finished = tokio::time::timeout(SILENCE, finishing).await;
         finished
@@ -237,6 +252,22 @@ fn parse_condition(answer: &str) -> Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The clock moves on where nothing else does.
+    #[tokio::test(start_paused = true)]
+    async fn a_command_may_talk_while_it_is_sent_the_stream() {
+        const TALK: usize = 1 << 20;
+        let (reader, mut says) = tokio::io::duplex(1024);
+        let (writer, mut hears) = tokio::io::duplex(1024);
+        let mut importer = Importer::new(ByteStream::new(reader, writer, "command"));
+        let command = tokio::spawn(async move {
+            says.write_all(&vec![b'x'; TALK]).await?;
+            tokio::io::copy(&mut hears, &mut tokio::io::sink()).await
+        });
+        importer.write(&[0; 10_000]).await.expect("it is taken in");
+        importer.finish().await.expect("it ends");
+        assert_eq!(command.await.unwrap().unwrap(), 10_000);
+    }
 
     #[test]
     fn load_is_per_core_and_disk_in_bytes() {

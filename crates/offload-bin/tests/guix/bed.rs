@@ -75,10 +75,42 @@ macro_rules! require_heavy {
 }
 pub(crate) use require_heavy;
 
+/// The environment variable that names the pairs of coordinator and builder that tests run with, as root folders:
+/// `bullseye:sid sid:bullseye`. All tests but those of one host's own run with each, the faults included.
+const PAIRS_VARIABLE: &str = "OFFLOAD_TEST_PAIRS";
+
 /// The root folders with a Guix, the oldest first as their names happen to be.
 pub(crate) fn roots() -> Vec<PathBuf> {
     let roots = testbed::roots_with("usr/bin/guix-daemon");
     roots.expect("it was looked for").expect("it is set")
+}
+
+/// Whether pairs were named.
+pub(crate) fn are_pairs_named() -> bool {
+    std::env::var_os(PAIRS_VARIABLE).is_some()
+}
+
+/// The root folders of coordinator and builder, for each pair that tests run with: those that were named; where none
+/// were, each Guix at hand with itself, and where heavy tests were asked for each with each.
+pub(crate) fn pairs() -> Vec<[PathBuf; 2]> {
+    let roots = roots();
+    if let Ok(named) = std::env::var(PAIRS_VARIABLE) {
+        let root = |name: &str| {
+            let found = roots.iter().find(|root| root.ends_with(name));
+            let found = found.unwrap_or_else(|| panic!("{PAIRS_VARIABLE}: no Guix in {name:?}"));
+            found.clone()
+        };
+        let pair = |pair: &str| match pair.split_once(':') {
+            Some((coordinator, builder)) => [coordinator, builder].map(root),
+            None => panic!("{PAIRS_VARIABLE}: COORDINATOR:BUILDER, not {pair:?}"),
+        };
+        return named.split_whitespace().map(pair).collect();
+    }
+    let all = roots
+        .iter()
+        .flat_map(|here| roots.iter().map(|there| [here.clone(), there.clone()]));
+    all.filter(|[here, there]| here == there || is_heavy())
+        .collect()
 }
 
 /// A coordinator with our program as `GUIX`, and builders.
@@ -100,30 +132,31 @@ pub(crate) struct BedOptions<'a> {
 impl<'a> BedOptions<'a> {
     /// Of one Guix.
     pub(crate) fn of(root: &'a Path) -> Self {
+        Self::new(root, root)
+    }
+
+    /// Of coordinator and builder.
+    pub(crate) fn between([coordinator, builder]: &'a [PathBuf; 2]) -> Self {
+        Self::new(coordinator, builder)
+    }
+
+    fn new(coordinator: &'a Path, builder: &'a Path) -> Self {
         BedOptions {
-            coordinator: root,
-            builder: root,
+            coordinator,
+            builder,
             environment: &[],
             store_size: None,
         }
     }
 }
 
-/// The beds, with the builder as their only machine: one for each Guix at hand, and where heavy tests were asked for one
-/// for each two. Tests take turns.
+/// The beds, with the builder as their only machine, one for each of the [`pairs`]. Tests take turns.
 pub(crate) fn beds() -> MutexGuard<'static, Vec<Bed>> {
     static BEDS: LazyLock<Mutex<Vec<Bed>>> = LazyLock::new(|| {
-        let roots = roots();
-        let pairs = roots
+        let pairs = pairs();
+        let beds = pairs
             .iter()
-            .flat_map(|coordinator| roots.iter().map(move |builder| (coordinator, builder)));
-        let beds = pairs.filter(|(coordinator, builder)| coordinator == builder || is_heavy());
-        let beds = beds.map(|(coordinator, builder)| {
-            Bed::start(&BedOptions {
-                builder,
-                ..BedOptions::of(coordinator)
-            })
-        });
+            .map(|pair| Bed::start(&BedOptions::between(pair)));
         Mutex::new(beds.collect())
     });
     let beds = BEDS.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@
 //! is registered, no slot is held, and once the machine is repaired the same derivation builds. What happens before the
 //! build is accepted costs nothing: the daemon builds by itself. With a second machine the build ends there.
 //!
-//! A few of them run always; all of them, with each Guix, where `OFFLOAD_TEST_HEAVY` is 1.
+//! A few of them run always; all of them, with each pair, where `OFFLOAD_TEST_HEAVY` is 1.
 
 use testbed::{Fault, Host, Link, Stage};
 

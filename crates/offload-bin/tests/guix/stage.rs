@@ -7,7 +7,7 @@ use std::{
 
 use testbed::{Fault, GuixMachine, Host, Link, Stage};
 
-use crate::bed::{Bed, BedOptions, Build, build_on, is_heavy, roots};
+use crate::bed::{Bed, BedOptions, Build, are_pairs_named, build_on, is_heavy, pairs};
 
 /// How long a build may take, whatever becomes of its machine: every wait for a machine is bounded far below it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
@@ -23,18 +23,18 @@ pub(crate) struct Stages {
 }
 
 /// Tests take turns, each on whole machines with nothing known of them; on those of the newest Guix, and where heavy
-/// tests were asked for on those of each.
+/// tests were asked for, or pairs named, on those of each of the pairs.
 pub(crate) fn stages() -> MutexGuard<'static, Vec<Stages>> {
     static STAGES: LazyLock<Mutex<Vec<Stages>>> = LazyLock::new(|| {
-        let roots = roots();
-        let first = match is_heavy() {
+        let pairs = pairs();
+        let first = match is_heavy() || are_pairs_named() {
             true => 0,
-            false => roots.len() - 1,
+            false => pairs.len() - 1,
         };
-        let stages = roots[first..].iter().map(|root| {
+        let stages = pairs[first..].iter().map(|pair| {
             let bed = Bed::start(&BedOptions {
                 environment: &[BOUNDS],
-                ..BedOptions::of(root)
+                ..BedOptions::between(pair)
             });
             let link = bed.pair.open_link(Duration::ZERO);
             let link = link.expect("the bed has no link yet");

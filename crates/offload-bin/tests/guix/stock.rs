@@ -2,58 +2,17 @@
 
 use std::thread;
 
-use testbed::{GuixMachine, Host, Output};
+use testbed::{GuixMachine, Output};
 
-use crate::bed::{Bed, Build, LIMIT, OURS, beds, require};
+use crate::{
+    bed::{Bed, Build, LIMIT, OURS, beds, require},
+    daemon::SecondDaemon,
+};
 
-/// Where the second daemon of the coordinator listens, whose hook is stock's.
-const SOCKET: &str = "/var/guix/stock-socket";
-
-/// A second daemon of the coordinator's store. It ends when this is dropped.
-struct Stock<'a> {
-    host: &'a Host,
-    pid: String,
-}
-
-impl<'a> Stock<'a> {
-    fn start(host: &'a Host) -> Self {
-        let start = format!(
-            "setsid guix-daemon --disable-chroot --no-substitutes --listen={SOCKET} </dev/null \
-             >/var/log/stock.log 2>&1 & echo $!; until [ -S {SOCKET} ]; do sleep 0.1; done"
-        );
-        let started = host.run(&["sh", "-c", &start]);
-        let pid = started.unwrap_or_else(|error| panic!("{error}"));
-        Stock {
-            host,
-            pid: pid.trim().to_owned(),
-        }
-    }
-
-    fn build(&self, name: &str, script: &str, options: &[&str]) -> Build {
-        let socket = format!("GUIX_DAEMON_SOCKET={SOCKET}");
-        let command = [
-            "env",
-            &socket,
-            "guix",
-            "repl",
-            "--",
-            "/root/program.scm",
-            name,
-            script,
-        ];
-        let output = self.host.exec_within(LIMIT, &[&command, options].concat());
-        Build::parse(&output.unwrap_or_else(|error| panic!("{error}")))
-    }
-}
-
-impl Drop for Stock<'_> {
-    fn drop(&mut self) {
-        let end = format!(
-            "kill {} && while kill -0 {0} 2>/dev/null; do sleep 0.1; done; rm -f {SOCKET}",
-            self.pid
-        );
-        self.host.run(&["sh", "-c", &end]).ok();
-    }
+/// A second daemon of the coordinator, whose hook is stock's.
+fn stock(bed: &Bed) -> SecondDaemon<'_> {
+    let environment = ["HOME=/root", "LANG=C.UTF-8", "PATH=/usr/bin:/bin"];
+    SecondDaemon::start(&bed.pair.coordinator, &environment)
 }
 
 /// The trace of a build, each line once, without digests and process numbers.
@@ -115,7 +74,7 @@ fn is_the_machines(line: &str) -> bool {
 fn builds_are_told_and_end_alike() {
     require!();
     for bed in beds().iter() {
-        let stock = Stock::start(&bed.pair.coordinator);
+        let stock = stock(bed);
         let wrong = format!("sha256={}", "0".repeat(64));
         // Not among them: builds that take too long, which stock tells in one way or another.
         let cases: [(&str, &str, &[&str]); 3] = [
@@ -288,7 +247,7 @@ fn slots_are_shared() {
         bed.use_machines(&[machine]);
         bed.run_there(&["rm", "-f", "/tmp/slots"]);
         let script = "echo begin >> /tmp/slots; sleep 2; echo end >> /tmp/slots; echo x > $out";
-        let stock = Stock::start(&bed.pair.coordinator);
+        let stock = stock(bed);
         let builds = thread::scope(|scope| {
             let theirs = scope.spawn(|| stock.build("one-slot-by-stock", script, &["parallel=2"]));
             let ours = scope.spawn(|| bed.build("one-slot-by-ours", script, &["parallel=2"]));

@@ -2,7 +2,6 @@
 
 use std::{
     cell::Cell,
-    error::Error,
     fs,
     path::PathBuf,
     process::Command,
@@ -11,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use benches::contest::{self, AnyError};
 use testbed::{Distribution, Host, HostOptions, Link, MachineLine, Mount, Pair, PairOptions};
 
 use crate::{
@@ -19,16 +19,11 @@ use crate::{
     table::Sample,
 };
 
-type AnyError = Box<dyn Error>;
-
 /// The delay of the cases that have one.
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 
 /// How long one run may take. The slowest takes half a minute on an idle machine.
 const LIMIT: Duration = Duration::from_secs(900);
-
-/// How long a host may take to grow quiet after a run.
-const QUIET_WITHIN: Duration = Duration::from_secs(60);
 
 /// Pause between two looks at the hook's memory.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -319,14 +314,15 @@ impl Bed {
     ) -> Result<Sample, AnyError> {
         let drvs = self.instantiate(builds.attribute, builds.input)?;
         self.use_machine(contender, builds.far)?;
+        let hosts = [&self.pair.coordinator, &self.pair.builder];
         let broker = match contender.front {
             Front::Brokered => Some(self.start_broker(contender)?),
             _ => None,
         };
         // A broker's own time counts, but not that of its first connection.
         let before = match broker {
-            Some(_) => self.cpu(),
-            None => self.quiet_cpu()?,
+            Some(_) => contest::cpu(hosts),
+            None => contest::quiet_cpu(hosts)?,
         };
         self.link.reset();
         let watches = case
@@ -354,14 +350,16 @@ impl Bed {
         if let Some(broker) = broker {
             self.pair.coordinator.run(&["kill", &broker])?;
         }
-        let after = self.quiet_cpu()?;
+        let after = contest::quiet_cpu(hosts)?;
         let count = builds.count;
         let sample = Sample {
             wall: wall / count,
             cpu: before
                 .zip(after)
                 .map(|(before, after)| [0, 1].map(|host| (after[host] - before[host]) / count)),
-            round_trips: builds.far.then(|| round_trips as f64 / f64::from(count)),
+            round_trips: builds
+                .far
+                .then(|| round_trips as f64 / f64::from(count)),
             peak_memory: peak.filter(|peak| *peak > 0),
         };
         if builds.heavy {
@@ -370,25 +368,6 @@ impl Bed {
             }
         }
         Ok(sample)
-    }
-
-    /// The processor time of both hosts once everything there has ended.
-    fn quiet_cpu(&self) -> Result<Option<[Duration; 2]>, AnyError> {
-        let hosts = [&self.pair.coordinator, &self.pair.builder];
-        for host in hosts {
-            if let Some(stray) = host.strays_after(QUIET_WITHIN)?.first() {
-                return Err(format!("{} does not grow quiet: {stray}", host.name()).into());
-            }
-        }
-        Ok(self.cpu())
-    }
-
-    /// The processor time of both hosts by now.
-    fn cpu(&self) -> Option<[Duration; 2]> {
-        let time = |host: &Host| host.cpu_time().map(|time| time.total()).ok();
-        time(&self.pair.coordinator)
-            .zip(time(&self.pair.builder))
-            .map(|(coordinator, builder)| [coordinator, builder])
     }
 
     /// Starts a broker, has it connect by a build, and returns its process's number on the coordinator.

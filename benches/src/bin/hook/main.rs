@@ -14,14 +14,15 @@ mod cases;
 mod reply;
 mod table;
 
-use std::{error::Error, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
+use benches::contest::{self, AnyError, Results};
 use clap::Parser;
 
 use crate::{
     bed::{Bed, Contender},
     cases::{CASES, Case, Kind},
-    table::{Results, Sample},
+    table::Sample,
 };
 
 /// Builds through our hook and through stock build-remote, and prints the table of ratios.
@@ -54,9 +55,7 @@ pub(crate) struct Arguments {
 }
 
 fn case(name: &str) -> Result<&'static Case, String> {
-    let names = || CASES.map(|case| case.name).join(", ");
-    let found = CASES.iter().find(|case| case.name == name);
-    found.ok_or_else(|| format!("there are {}", names()))
+    contest::position(name, &CASES.map(|case| case.name)).map(|index| &CASES[index])
 }
 
 fn main() -> ExitCode {
@@ -64,16 +63,10 @@ fn main() -> ExitCode {
     if arguments.cases.is_empty() {
         arguments.cases = CASES.iter().collect();
     }
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("hook: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    contest::end("hook", run(&arguments))
 }
 
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+fn run(arguments: &Arguments) -> Result<(), AnyError> {
     testbed::requirements()?;
     let contenders = bed::contenders(arguments)?;
     let bed = Bed::start(arguments, &contenders)?;
@@ -82,10 +75,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         if !arguments.json {
             eprintln!("{}: {}", case.name, case.what);
         }
-        all.push(measure(&bed, case, &contenders, arguments.rounds)?);
+        let samples = measure(&bed, case, &contenders, arguments.rounds)?;
+        let results = table::results(case, &contenders, &samples);
         if !arguments.json {
-            all.last().into_iter().for_each(Results::print);
+            println!("{}", results.text());
         }
+        all.push(results);
     }
     if arguments.json {
         let cases: Vec<_> = all.iter().map(Results::to_json).collect();
@@ -98,27 +93,17 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn measure<'a>(
+fn measure(
     bed: &Bed,
-    case: &'static Case,
-    contenders: &'a [Contender],
+    case: &Case,
+    contenders: &[Contender],
     rounds: u32,
-) -> Result<Results<'a>, Box<dyn Error>> {
-    let mut samples = vec![Vec::<Sample>::new(); contenders.len()];
+) -> Result<Vec<Vec<Sample>>, AnyError> {
     if let Kind::Builds(builds) = &case.kind {
         (builds.make)(bed)?;
     }
-    for round in 0..rounds {
-        for turn in 0..contenders.len() {
-            // Whoever begins changes from round to round.
-            let index = (turn + round as usize) % contenders.len();
-            let contender = &contenders[index];
-            let sample = match &case.kind {
-                Kind::Builds(builds) => bed.build(case, builds, contender)?,
-                Kind::Reply => reply::measure(bed, contender)?,
-            };
-            samples[index].push(sample);
-        }
-    }
-    Ok(Results::new(case, contenders, samples))
+    contest::take_turns(contenders.len(), 0, rounds, |index, _| match &case.kind {
+        Kind::Builds(builds) => bed.build(case, builds, &contenders[index]),
+        Kind::Reply => reply::measure(bed, &contenders[index]),
+    })
 }

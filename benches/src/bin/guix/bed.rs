@@ -16,20 +16,36 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// The delay of the cases that have one.
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 
+/// Who hands out the builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    Ours,
+    /// Ours, whose connections a broker keeps.
+    Brokered,
+    Stock,
+}
+
+impl Who {
+    pub(crate) const ALL: [Who; 3] = [Who::Ours, Who::Brokered, Who::Stock];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Who::Ours => "offload",
+            Who::Brokered => "broker",
+            Who::Stock => "stock",
+        }
+    }
+}
+
 /// Two hosts of one Guix; the coordinator's daemon has our program as `GUIX`, or none.
 pub(crate) struct Bed {
     pair: Pair,
     pub(crate) version: String,
-    name: &'static str,
+    who: Who,
 }
 
 impl Bed {
-    pub(crate) fn start(
-        root: &Path,
-        hook: &Path,
-        is_ours: bool,
-        far: bool,
-    ) -> Result<Self, AnyError> {
+    pub(crate) fn start(root: &Path, hook: &Path, who: Who, far: bool) -> Result<Self, AnyError> {
         let hook = hook
             .canonicalize()
             .map_err(|error| format!("{}: {error}", hook.display()))?;
@@ -44,12 +60,12 @@ impl Bed {
             ],
             ..HostOptions::default()
         };
-        let daemon_environment = match is_ours {
-            true => vec![
+        let daemon_environment = match who {
+            Who::Ours | Who::Brokered => vec![
                 "GUIX=/opt/offload".into(),
                 "OFFLOAD_GUIX=/usr/bin/guix".into(),
             ],
-            false => Vec::new(),
+            Who::Stock => Vec::new(),
         };
         let coordinator = HostOptions {
             daemon_environment,
@@ -76,20 +92,23 @@ impl Bed {
         let version = coordinator.run(&["guix-daemon", "--version"])?;
         Ok(Bed {
             version: version.lines().next().unwrap_or("guix").to_owned(),
-            name: if is_ours { "ours" } else { "stock" },
+            who,
             pair,
         })
     }
 
     pub(crate) fn build(&self, case: &Case, round: u32) -> Result<Sample, AnyError> {
-        let name = format!("{}-{}-{round}", case.name, self.name);
+        let name = format!("{}-{}-{round}", case.name, self.who.name());
         let coordinator = &self.pair.coordinator;
         if let Some(make) = case.input {
             let make = format!("ID={name}; {make}");
             coordinator.exec_within(LIMIT, &["bash", "-c", &make])?;
         }
         let (_, alone) = self.client(&format!("{name}-none"), 0, case)?;
-        let (wall, cpu) = self.client(&name, case.builds, case)?;
+        let (wall, cpu) = match self.who {
+            Who::Brokered => self.client_of_broker(&name, case)?,
+            Who::Ours | Who::Stock => self.client(&name, case.builds, case)?,
+        };
         // Trivial builds leave next to nothing, and would send their tools anew.
         if case.builds == 1 {
             for host in self.hosts() {
@@ -106,6 +125,30 @@ impl Bed {
     /// What a client says that it waited, in seconds, and the processor time of both hosts for all of it.
     fn client(&self, name: &str, builds: u32, case: &Case) -> Result<(f64, Duration), AnyError> {
         let before = self.spent()?;
+        let wall = self.wait(name, builds, case)?;
+        Ok((wall, self.spent()?.saturating_sub(before)))
+    }
+
+    /// The same with a broker that is connected. Its own time counts, but not that of its first connection.
+    fn client_of_broker(&self, name: &str, case: &Case) -> Result<(f64, Duration), AnyError> {
+        let begin = "/opt/offload broker >/var/log/broker.log 2>&1 </dev/null & echo $!; \
+                     for _ in $(seq 100); do [ -S /run/offload/broker.sock ] && exit; sleep 0.1; done; exit 1";
+        let broker = self.pair.coordinator.run(&["sh", "-c", begin])?;
+        let first = Case {
+            script: "echo x > $out",
+            input: None,
+            ..*case
+        };
+        self.wait(&format!("{name}-first"), 1, &first)?;
+        let before = contest::cpu(self.hosts()).map(|both| both.into_iter().sum());
+        let before: Duration = before.unwrap_or_default();
+        let wall = self.wait(name, case.builds, case)?;
+        self.pair.coordinator.run(&["kill", broker.trim()])?;
+        Ok((wall, self.spent()?.saturating_sub(before)))
+    }
+
+    /// How long a client says that it waited, in seconds.
+    fn wait(&self, name: &str, builds: u32, case: &Case) -> Result<f64, AnyError> {
         let builds = builds.to_string();
         let mut command = vec![
             "guix",
@@ -119,8 +162,7 @@ impl Bed {
         command.extend(case.input.map(|_| INPUT));
         let output = self.pair.coordinator.exec_within(LIMIT, &command)?;
         let wall = output.stdout.trim().parse();
-        let wall = wall.map_err(|_| format!("{name}: {}{}", output.stdout, output.stderr))?;
-        Ok((wall, self.spent()?.saturating_sub(before)))
+        Ok(wall.map_err(|_| format!("{name}: {}{}", output.stdout, output.stderr))?)
     }
 
     fn hosts(&self) -> [&Host; 2] {

@@ -1,4 +1,5 @@
-//! Whole builds between two hosts with Guix: offloaded through our program and through stock `guix offload`, in turn.
+//! Whole builds between two hosts with Guix: offloaded through our program, with a broker and without, and through
+//! stock `guix offload`, in turn.
 //!
 //! ```text
 //! OFFLOAD_ROOTS=DIR cargo run --release -p benches --bin guix -- [--case trivial ..] [--rounds 3] [--json] [--hook PROGRAM]
@@ -18,7 +19,7 @@ use clap::Parser;
 use serde_json::json;
 
 use crate::{
-    bed::Bed,
+    bed::{Bed, Who},
     cases::{CASES, Case},
 };
 
@@ -28,7 +29,7 @@ struct Arguments {
     /// Only this case; may be given several times. All names are in the table.
     #[arg(long = "case", value_name = "NAME", value_parser = case)]
     cases: Vec<&'static Case>,
-    /// How many rounds count; in each, both do the case once.
+    /// How many rounds count; in each, all do the case once.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Prints one JSON object instead of a table.
@@ -62,18 +63,20 @@ fn run(arguments: &Arguments) -> Result<(), AnyError> {
             if cases.is_empty() {
                 continue;
             }
-            let ours = Bed::start(&root, &arguments.hook, true, far)?;
-            let stock = Bed::start(&root, &arguments.hook, false, far)?;
+            let mut beds = Vec::new();
+            for who in Who::ALL {
+                beds.push(Bed::start(&root, &arguments.hook, who, far)?);
+            }
             for case in cases {
                 // The first round does not count: machines are met, Guile's files are read.
-                let turn = |index: usize, round| [&ours, &stock][index].build(case, round);
-                let samples = contest::take_turns(2, 1, arguments.rounds, turn)?;
+                let turn = |index: usize, round| beds[index].build(case, round);
+                let samples = contest::take_turns(beds.len(), 1, arguments.rounds, turn)?;
                 let results = results(case, &samples);
                 if !arguments.json {
-                    println!("{}: {}\n{}", ours.version, case.what, results.text());
+                    println!("{}: {}\n{}", beds[0].version, case.what, results.text());
                 }
                 let mut result = results.to_json();
-                result["version"] = json!(ours.version);
+                result["version"] = json!(beds[0].version);
                 all.push(result);
             }
         }
@@ -91,22 +94,25 @@ struct Sample {
     cpu: f64,
 }
 
-/// Of ours and stock's, in this order.
 fn results(case: &Case, samples: &[Vec<Sample>]) -> Results {
-    let line = |measure, of: fn(&Sample) -> f64, bound: Option<f64>| {
+    let line = |who, measure, of: fn(&Sample) -> f64, bound: Option<f64>| {
         let milliseconds = |samples: &Vec<Sample>| samples.iter().map(|s| of(s) * 1000.0).collect();
         let medians: Vec<_> = samples
             .iter()
             .map(|all| median(milliseconds(all)))
             .collect();
-        let ratio = medians[0].zip(medians[1]).map(|(ours, stock)| ours / stock);
+        let [ours, stock] = [who, Who::Stock].map(|who| medians[who as usize]);
+        let ratio = ours.zip(stock).map(|(ours, stock)| ours / stock);
         Line {
             measure,
             medians,
             ratio,
             target: bound.map(|bound| Target {
-                text: bound.to_string(),
-                json: json!({ "of-stock": bound }),
+                text: match who {
+                    Who::Brokered => format!("broker: {bound}"),
+                    _ => bound.to_string(),
+                },
+                json: json!({ "who": who.name(), "of-stock": bound }),
             }),
             reached: ratio.zip(bound).map(|(ratio, bound)| ratio <= bound),
         }
@@ -120,10 +126,17 @@ fn results(case: &Case, samples: &[Vec<Sample>]) -> Results {
     Results {
         case: case.name,
         what: case.what,
-        contenders: vec!["offload", "stock"],
+        contenders: Who::ALL.map(Who::name).to_vec(),
         lines: vec![
-            line("wall ms", |sample| sample.wall, Some(case.wall)),
-            line("CPU ms", |sample| sample.cpu, case.cpu),
+            line(Who::Ours, "wall ms", |sample| sample.wall, Some(case.wall)),
+            line(
+                Who::Brokered,
+                "wall ms",
+                |sample| sample.wall,
+                Some(case.wall),
+            ),
+            line(Who::Ours, "CPU ms", |sample| sample.cpu, case.cpu),
+            line(Who::Brokered, "CPU ms", |sample| sample.cpu, case.cpu),
         ],
         samples: samples.iter().map(all).collect(),
     }

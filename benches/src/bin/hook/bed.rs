@@ -357,9 +357,7 @@ impl Bed {
             cpu: before
                 .zip(after)
                 .map(|(before, after)| [0, 1].map(|host| (after[host] - before[host]) / count)),
-            round_trips: builds
-                .far
-                .then(|| round_trips as f64 / f64::from(count)),
+            round_trips: builds.far.then(|| round_trips as f64 / f64::from(count)),
             peak_memory: peak.filter(|peak| *peak > 0),
         };
         if builds.heavy {

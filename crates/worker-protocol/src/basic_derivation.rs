@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use store_path::{StoreDir, StorePath};
+use store_path::StorePath;
 
 use crate::value::{Context, Value};
 use crate::wire::{Decoder, Encoder, Stop, Text, WORD, limit};
@@ -25,6 +25,7 @@ pub struct BasicDerivation {
     pub environment: BTreeMap<Text, Text>,
 }
 
+#[cfg(feature = "derivation")]
 impl BasicDerivation {
     /// What is sent of a derivation, for a store with its paths in `store_dir`.
     ///
@@ -42,7 +43,7 @@ impl BasicDerivation {
     /// ```
     pub fn new(
         derivation: &derivation::BasicDerivation<'_>,
-        store_dir: &StoreDir,
+        store_dir: &store_path::StoreDir,
     ) -> BasicDerivation {
         let output = |output: &derivation::Output<'_>| {
             let fields = output.fields(store_dir);

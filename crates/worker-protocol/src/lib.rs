@@ -10,8 +10,8 @@
 //! - [`serve`]: the older protocol of `nix-store --serve`, client half.
 //!
 //! Sessions take and give bytes; they know no sockets, no files, no clock and no archives. Feature `tokio` has
-//! `client::Client` and `server::Server` over any reader and writer; feature `testing` has strategies for
-//! property tests, and the oracles of the fuzz targets.
+//! `client::Client` and `server::Server` over any reader and writer; feature `derivation` makes a [`BasicDerivation`]
+//! of a parsed one; feature `testing` has strategies for property tests, and the oracles of the fuzz targets.
 //!
 //! # Versions
 //!

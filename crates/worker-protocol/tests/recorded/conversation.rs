@@ -3,10 +3,11 @@
 use store_path::{ContentAddressMethod, HashAlgorithm, StorePath};
 use tokio::io::{AsyncRead, AsyncWrite};
 use worker_protocol::client::{Client, Ticket};
+use worker_protocol::export;
 use worker_protocol::operation::{
     AddTempRoot, AddTextToStore, AddToStore, AddToStoreNar, BuildDerivation, EnsurePath,
-    IsValidPath, NarFromPath, Operation, QueryMissing, QueryPathInfo, QueryReferrers,
-    QueryValidPaths, SetOptions,
+    ExportPath, ImportPaths, IsValidPath, NarFromPath, Operation, QueryMissing, QueryPathInfo,
+    QueryReferrers, QueryValidPaths, SetOptions,
 };
 use worker_protocol::wire::Encoder;
 use worker_protocol::{
@@ -159,11 +160,41 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
             path: added.clone(),
         })
         .await?;
+        self.export_and_import(added.clone()).await?;
         self.call(QueryValidPaths {
             paths: [added, path("absent")].into(),
             substitute: false,
         })
         .await
+    }
+
+    /// Without a signature, so that it is refused once all of it was read.
+    async fn export_and_import(&mut self, path: StorePath) -> Result<(), Error> {
+        let log = &mut |_| {};
+        let export = ExportPath { path, sign: false };
+        let ticket = self.client.queue(&export).await?;
+        let mut exported = Vec::new();
+        let mut keep = |block| exported.extend::<Vec<u8>>(block);
+        let reply = self.client.reply_with_data(ticket, log, &mut keep).await;
+        self.heard
+            .push(format!("ExportPath {reply:?}, {} bytes", exported.len()));
+        reply?;
+        let mut stream = Vec::new();
+        export::encode_next(&mut stream, true);
+        stream.extend_from_slice(&exported);
+        export::encode_next(&mut stream, false);
+        let imported = async {
+            let mut upload = self.client.upload(&ImportPaths {}).await?;
+            upload.write(&stream, log).await?;
+            let ticket = upload.finish(log).await?;
+            self.client.reply(ticket, log).await
+        };
+        let imported = imported.await;
+        self.heard.push(format!("ImportPaths {imported:?}"));
+        match imported {
+            Err(error) if !error.is_survivable() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     async fn add_and_build(&mut self, version: Version) -> Result<(), Error> {

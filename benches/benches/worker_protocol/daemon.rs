@@ -100,16 +100,7 @@ pub(crate) fn source(store_dir: &StoreDir, name: &str, contents: &[u8]) -> Sourc
         hash,
     };
     let path = store_dir.make_fixed_output_path(name, &address);
-    let info = PathInfo {
-        deriver: None,
-        nar_hash: NarHash(hash),
-        references: [].into(),
-        registration_time: 0,
-        nar_size: nar.len() as u64,
-        ultimate: false,
-        signatures: [].into(),
-        content_address: Some(address),
-    };
+    let info = PathInfo::new(NarHash::of(&nar), nar.len() as u64).with_content_address(address);
     let path = path.expect("a good name");
     (ValidPathInfo { path, info }, nar)
 }

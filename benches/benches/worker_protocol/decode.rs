@@ -1,7 +1,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput};
-use store_path::{HashAlgorithm, StoreDir};
+use store_path::StoreDir;
 use worker_protocol::client::{Options, Progress, Session};
 use worker_protocol::operation::{Operation, QueryPathInfo};
 use worker_protocol::wire::{Decoder, Encoder};
@@ -13,10 +13,7 @@ use crate::daemon::path;
 /// 20,000 path infos: as values, and as replies of a session that reads 64 KiB at a time.
 pub(crate) fn bench(criterion: &mut Criterion) {
     const COUNT: u32 = 20_000;
-    let context = Context {
-        store_dir: StoreDir::NIX,
-        version: Version::nix(35),
-    };
+    let context = Context::new(StoreDir::NIX, Version::nix(35));
     let (mut values, mut replies) = (Vec::new(), Vec::new());
     let mut encoder = Encoder::new(&mut replies);
     encoder.word(0x6478_696f).word(context.version.to_word());
@@ -83,14 +80,9 @@ fn read_replies(mut session: Session, tickets: Tickets, mut bytes: &[u8]) -> Ses
 /// What a store of packages knows: five references, one signature.
 fn info(number: u32) -> PathInfo {
     let signature = format!("cache.example.org-1:{}", "c2lnbmF0dXJl".repeat(7));
-    PathInfo {
-        deriver: Some(path(number + 1_000_000)),
-        nar_hash: NarHash(HashAlgorithm::Sha256.hash(&number.to_le_bytes())),
-        references: (0..5).map(|step| path(number + step)).collect(),
-        registration_time: 1_700_000_000 + u64::from(number),
-        nar_size: 123_456,
-        ultimate: false,
-        signatures: [signature.as_str().into()].into(),
-        content_address: None,
-    }
+    PathInfo::new(NarHash::of(&number.to_le_bytes()), 123_456)
+        .with_deriver(path(number + 1_000_000))
+        .with_references((0..5).map(|step| path(number + step)))
+        .with_registration_time(1_700_000_000 + u64::from(number))
+        .with_signatures([signature.as_str()])
 }

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 /// use guix_signature::ItemHasher;
 /// # use store_path::{HashAlgorithm, StoreDir};
 /// # use worker_protocol::{Context, Version, export::Trailer};
-/// # let context = Context { store_dir: StoreDir::GUIX, version: Version::GUIX_NEWEST };
+/// # let context = Context::new(StoreDir::GUIX, Version::GUIX_NEWEST);
 /// # let path = StoreDir::GUIX.parse("/gnu/store/6avgjx91lrwfifs8gx5rq5vcbm4kdjpn-hello")?;
 /// # let trailer = Trailer { path, references: vec![], deriver: None, signature: None };
 ///

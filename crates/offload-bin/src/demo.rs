@@ -91,7 +91,7 @@ async fn show(keep: bool) -> Result<(), AnyError> {
         "",
         &format!(
             "{}, {} bytes as an archive",
-            info.nar_hash.0.print(HashFormat::Sri),
+            info.nar_hash.hash().print(HashFormat::Sri),
             info.nar_size
         ),
     );

@@ -34,16 +34,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let path = StoreDir::NIX.make_fixed_output_path("file", &address)?;
     println!("{}", StoreDir::NIX.print(&path));
-    let info = PathInfo {
-        deriver: None,
-        nar_hash: NarHash(hash),
-        references: [].into(),
-        registration_time: 1,
-        nar_size: nar.len() as u64,
-        ultimate: false,
-        signatures: [].into(),
-        content_address: Some(address),
-    };
+    let info = PathInfo::new(NarHash::of(&nar), nar.len() as u64)
+        .with_registration_time(1)
+        .with_content_address(address);
     let listener = UnixListener::bind(socket)?;
     loop {
         let (stream, _) = listener.accept().await?;

@@ -6,6 +6,7 @@ use crate::wire::{Decoder, Encoder, Kind, Stop, Text, WORD, limit};
 
 /// How a build ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum BuildStatus {
     /// 0: built.
     Built,
@@ -108,6 +109,7 @@ impl BuildStatus {
 
 /// What became of one build.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BuildResult {
     /// How it ended.
     pub status: BuildStatus,

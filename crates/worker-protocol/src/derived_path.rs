@@ -12,6 +12,7 @@ use crate::wire::{Decoder, Encoder, Stop, Text, limit};
 /// take them only with an experimental feature that no stable Nix turns on. Read from a peer they are an
 /// error, as a name with `!` in it is no output's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum DerivedPath {
     /// The path itself, by substitution if need be.
     ///

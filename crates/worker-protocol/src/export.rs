@@ -16,7 +16,7 @@
 //! use worker_protocol::wire::Decoder;
 //! use worker_protocol::{Context, Value, Version};
 //!
-//! let context = Context { store_dir: StoreDir::NIX, version: Version::NIX_NEWEST };
+//! let context = Context::new(StoreDir::NIX, Version::NIX_NEWEST);
 //! let path = StoreDir::NIX.parse("/nix/store/6avgjx91lrwfifs8gx5rq5vcbm4kdjpn-hello")?;
 //! let trailer = Trailer { path, references: vec![], deriver: None, signature: None };
 //!

@@ -6,7 +6,21 @@ use crate::value::{Context, NarHash, Value};
 use crate::wire::{Decoder, Encoder, Stop, Text, WORD};
 
 /// What a store knows of a valid path.
+///
+/// ```
+/// use store_path::StoreDir;
+/// use worker_protocol::{NarHash, PathInfo};
+///
+/// let archive = b"an archive";
+/// let glibc = StoreDir::NIX.parse("/nix/store/6avgjx91lrwfifs8gx5rq5vcbm4kdjpn-glibc")?;
+/// let info = PathInfo::new(NarHash::of(archive), archive.len() as u64)
+///     .with_references([glibc])
+///     .with_signatures(["cache.example.org-1:c2ln"]);
+/// assert_eq!(info.deriver, None);
+/// # Ok::<(), store_path::PathError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PathInfo {
     /// The derivation that made it, if that is known.
     pub deriver: Option<StorePath>,
@@ -24,6 +38,71 @@ pub struct PathInfo {
     pub signatures: BTreeSet<Text>,
     /// How its name follows from its content.
     pub content_address: Option<ContentAddress>,
+}
+
+impl PathInfo {
+    /// What an archive alone tells: its hash and its size in bytes. All else is empty, 0 or unknown.
+    #[must_use]
+    pub fn new(nar_hash: NarHash, nar_size: u64) -> PathInfo {
+        PathInfo {
+            deriver: None,
+            nar_hash,
+            references: BTreeSet::new(),
+            registration_time: 0,
+            nar_size,
+            ultimate: false,
+            signatures: BTreeSet::new(),
+            content_address: None,
+        }
+    }
+
+    /// The same, made by this derivation.
+    #[must_use]
+    pub fn with_deriver(mut self, deriver: impl Into<Option<StorePath>>) -> PathInfo {
+        self.deriver = deriver.into();
+        self
+    }
+
+    /// The same with these references and no others.
+    #[must_use]
+    pub fn with_references(mut self, references: impl IntoIterator<Item = StorePath>) -> PathInfo {
+        self.references = references.into_iter().collect();
+        self
+    }
+
+    /// The same, registered at this time, in seconds since 1970.
+    #[must_use]
+    pub fn with_registration_time(mut self, registration_time: u64) -> PathInfo {
+        self.registration_time = registration_time;
+        self
+    }
+
+    /// The same, built by this store itself or not.
+    #[must_use]
+    pub fn with_ultimate(mut self, ultimate: bool) -> PathInfo {
+        self.ultimate = ultimate;
+        self
+    }
+
+    /// The same with these signatures (each `key-name:base64`) and no others.
+    #[must_use]
+    pub fn with_signatures<I>(mut self, signatures: I) -> PathInfo
+    where
+        I: IntoIterator<Item: Into<Text>>,
+    {
+        self.signatures = signatures.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The same with this content address.
+    #[must_use]
+    pub fn with_content_address(
+        mut self,
+        content_address: impl Into<Option<ContentAddress>>,
+    ) -> PathInfo {
+        self.content_address = content_address.into();
+        self
+    }
 }
 
 /// Deriver, hash, references, time, size; ultimate, signatures, content address.

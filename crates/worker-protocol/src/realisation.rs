@@ -55,6 +55,7 @@ impl Value for DrvOutput {
 
 /// That an output of a content-addressed derivation was built as a certain path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Realisation {
     /// The output.
     pub id: DrvOutput,
@@ -67,6 +68,17 @@ pub struct Realisation {
 }
 
 impl Realisation {
+    /// An output that was built as this path, without signatures, from inputs that have no realisations.
+    #[must_use]
+    pub fn new(id: DrvOutput, out_path: StorePath) -> Realisation {
+        Realisation {
+            id,
+            out_path,
+            signatures: BTreeSet::new(),
+            dependent_realisations: BTreeMap::new(),
+        }
+    }
+
     fn to_json(&self) -> String {
         let dependent: serde_json::Map<String, Json> = self
             .dependent_realisations

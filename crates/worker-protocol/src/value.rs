@@ -1,19 +1,31 @@
 //! Values whose bytes depend on the store's directory or on the version.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use store_path::{ContentAddress, Hash, HashAlgorithm, HashFormat, StoreDir, StorePath};
+use store_path::{ContentAddress, HashAlgorithm, HashFormat, StoreDir, StorePath};
 
 use crate::Version;
 use crate::wire::{Decoder, Encoder, Kind, Stop, Text, WORD, limit};
 
 /// What both sides know without saying it in every message.
+///
+/// From 1.38 on versions can agree on features; those that change a layout will stand here, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Context {
     /// Where the store's paths are.
     pub store_dir: StoreDir,
     /// The agreed version.
     pub version: Version,
+}
+
+impl Context {
+    /// Of a store, at a version without features.
+    #[must_use]
+    pub fn new(store_dir: StoreDir, version: Version) -> Context {
+        Context { store_dir, version }
+    }
 }
 
 /// A value of a request or reply.
@@ -149,13 +161,53 @@ impl Value for Option<StorePath> {
     }
 }
 
-/// A SHA-256 in base 16 without its algorithm's name: how path infos tell the hash of an archive.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NarHash(pub Hash);
+/// The SHA-256 of an archive: what path infos tell of it. The protocol has no other algorithm there.
+///
+/// ```
+/// use store_path::{Hash, HashAlgorithm};
+/// use worker_protocol::NarHash;
+///
+/// let hash = NarHash::of(b"an archive");
+/// assert_eq!(NarHash::from_hash(hash.hash()), Some(hash));
+/// assert_eq!(NarHash::from_hash(HashAlgorithm::Sha512.hash(b"an archive")), None);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NarHash(pub [u8; 32]);
 
+impl NarHash {
+    /// The hash of an archive in hand.
+    #[must_use]
+    pub fn of(archive: &[u8]) -> NarHash {
+        let hash = HashAlgorithm::Sha256.hash(archive);
+        NarHash::from_hash(hash).expect("it is a SHA-256")
+    }
+
+    /// A hash that may be of any algorithm; `None` unless it is a SHA-256.
+    #[must_use]
+    pub fn from_hash(hash: store_path::Hash) -> Option<NarHash> {
+        match hash.algorithm() {
+            HashAlgorithm::Sha256 => hash.digest().try_into().ok().map(NarHash),
+            _ => None,
+        }
+    }
+
+    /// The hash with its algorithm.
+    #[must_use]
+    pub fn hash(self) -> store_path::Hash {
+        store_path::Hash::sha256(self.0)
+    }
+}
+
+impl fmt::Debug for NarHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NarHash").field(&self.hash()).finish()
+    }
+}
+
+/// 64 digits in base 16, without the algorithm's name.
 impl Value for NarHash {
     fn encode(&self, encoder: &mut Encoder<'_>, _: &Context) {
-        encoder.text(self.0.digits(HashFormat::Base16));
+        encoder.text(self.hash().digits(HashFormat::Base16));
     }
 
     fn decode(decoder: &mut Decoder<'_>, _: &Context) -> Result<NarHash, Stop> {
@@ -174,9 +226,8 @@ fn nar_hash(bytes: &[u8]) -> Option<NarHash> {
     if digits.len() != 64 || digits.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return None;
     }
-    Hash::from_digits(HashAlgorithm::Sha256, digits)
-        .ok()
-        .map(NarHash)
+    let hash = store_path::Hash::from_digits(HashAlgorithm::Sha256, digits);
+    hash.ok().and_then(NarHash::from_hash)
 }
 
 /// How the path's name follows from its content, or nothing.

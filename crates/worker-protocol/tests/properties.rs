@@ -19,10 +19,7 @@ fn every_request_and_reply_at_every_version_survives_both_directions_and_any_cut
     for name in Request::NAMES {
         for version in versions() {
             let mut runner = TestRunner::new(Config::with_cases(8));
-            let context = Context {
-                store_dir: StoreDir::NIX,
-                version,
-            };
+            let context = Context::new(StoreDir::NIX, version);
             Request::check(name, &context, &mut runner);
         }
     }

@@ -27,10 +27,7 @@ fn bytes(encode: impl FnOnce(&mut Encoder<'_>)) -> Vec<u8> {
 
 #[test]
 fn wire() {
-    let context = Context {
-        store_dir: StoreDir::NIX,
-        version: Version::NIX_NEWEST,
-    };
+    let context = Context::new(StoreDir::NIX, Version::NIX_NEWEST);
     let word = |word: u64| {
         bytes(|encoder| {
             encoder.word(word);

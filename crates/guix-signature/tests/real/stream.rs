@@ -39,10 +39,7 @@ fn file_nar(contents: &[u8]) -> Vec<u8> {
 fn a_stream_that_we_sign_is_imported_and_exported_again_with_the_same_bytes() {
     let key = SecretKey::from_bytes(&[0x41; 32]).expect("not zero");
     let acl = Acl::new([*key.public_key()]);
-    let context = Context {
-        store_dir: StoreDir::GUIX,
-        version: Version::GUIX_NEWEST,
-    };
+    let context = Context::new(StoreDir::GUIX, Version::GUIX_NEWEST);
     let nar = file_nar(b"a file that was signed\n");
     let address = ContentAddress {
         method: ContentAddressMethod::Recursive,

@@ -193,13 +193,12 @@ pub(crate) fn promise(
     // Only what is checked when the content comes.
     let content_address = expected(output, &info);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let info = PathInfo {
-        registration_time: now.map_or(0, |since| since.as_secs()),
-        deriver: info.deriver.or_else(|| Some(job.path.clone())),
-        ultimate: false,
-        content_address,
-        ..info
-    };
+    let deriver = info.deriver.clone().unwrap_or_else(|| job.path.clone());
+    let info = info
+        .with_registration_time(now.map_or(0, |since| since.as_secs()))
+        .with_deriver(deriver)
+        .with_ultimate(false)
+        .with_content_address(content_address);
     let path = output.path.clone();
     Ok(ValidPathInfo { path, info })
 }

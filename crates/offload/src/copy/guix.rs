@@ -96,7 +96,7 @@ fn manner(store: &GuixStore, path: &ValidPathInfo) -> Result<Manner, Failure> {
         let made = store_dir.make_content_addressed_path(path.name(), &address, references, false);
         made.as_ref() == Ok(path)
     };
-    if info.references.is_empty() && is(ContentAddressMethod::Recursive, info.nar_hash.0) {
+    if info.references.is_empty() && is(ContentAddressMethod::Recursive, info.nar_hash.hash()) {
         return Ok(Manner::Archive(ContentAddressMethod::Recursive));
     }
     let Some(text) = small_file(&place, info.nar_size) else {
@@ -263,10 +263,7 @@ async fn write_stream(
     sink: &mut impl Sink,
     log: &mut Log,
 ) -> Result<(), Failure> {
-    let context = Context {
-        store_dir: store.local.store_dir().clone(),
-        version: Version::GUIX_NEWEST,
-    };
+    let context = Context::new(store.local.store_dir().clone(), Version::GUIX_NEWEST);
     let mut between = Vec::new();
     for path in paths {
         encode_next(&mut between, true);

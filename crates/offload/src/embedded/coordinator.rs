@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use derivation::{Derivation, DerivationFile, ModuloMemo, Output, PathsError};
 use nar::{Digest, Observe};
-use store_path::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir, StorePath};
+use store_path::{ContentAddress, ContentAddressMethod, HashAlgorithm, StoreDir, StorePath};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use worker_protocol::wire::Encoder;
@@ -287,16 +287,9 @@ impl Coordinator {
         self.database.register(
             &[ValidPathInfo {
                 path: path.clone(),
-                info: PathInfo {
-                    deriver: None,
-                    nar_hash: NarHash(Hash::sha256(fingerprint.sha256)),
-                    references: references.clone(),
-                    registration_time: 1,
-                    nar_size: fingerprint.size,
-                    ultimate: false,
-                    signatures: BTreeSet::new(),
-                    content_address: None,
-                },
+                info: PathInfo::new(NarHash(fingerprint.sha256), fingerprint.size)
+                    .with_references(references.clone())
+                    .with_registration_time(1),
             }],
             &[],
         )?;

@@ -1,6 +1,6 @@
 //! The machine's store daemon: the worker protocol's server half over a directory store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -296,22 +296,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         self.store
             .register_output(&path, &request.path, &BTreeSet::new())?;
         let info = self.store.info(&path).ok_or(io::ErrorKind::NotFound)?;
-        let info = PathInfo {
-            content_address: Some(address),
-            ..info
-        };
+        let info = info.with_content_address(address);
         let out_path = path.clone();
         self.store.register(ValidPathInfo { path, info });
         let id = DrvOutput {
             derivation_hash: misbehaviour.derivation_hash(store_dir, &request.derivation),
             output: "out".to_owned(),
         };
-        let realisation = Realisation {
-            id: id.clone(),
-            out_path,
-            signatures: BTreeSet::new(),
-            dependent_realisations: BTreeMap::new(),
-        };
+        let realisation = Realisation::new(id.clone(), out_path);
         let mut result = BuildResult::new(BuildStatus::Built);
         result.built_outputs.insert(id, realisation);
         Ok(result)

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use crate::local::remove_tree;
 use nar::{Digest, Dump, Observe, References, Restore, RestoreOptions};
-use store_path::{Hash, StoreDir, StorePath};
+use store_path::{StoreDir, StorePath};
 use worker_protocol::{NarHash, PathInfo, ValidPathInfo};
 
 /// See the module's text.
@@ -119,16 +119,11 @@ impl DirectoryStore {
         let fingerprint = digest.finish();
         self.register(ValidPathInfo {
             path: path.clone(),
-            info: PathInfo {
-                deriver: Some(deriver.clone()),
-                nar_hash: NarHash(Hash::sha256(fingerprint.sha256)),
-                references: candidates.iter().filter(refers).cloned().collect(),
-                registration_time: 1,
-                nar_size: fingerprint.size,
-                ultimate: true,
-                signatures: BTreeSet::new(),
-                content_address: None,
-            },
+            info: PathInfo::new(NarHash(fingerprint.sha256), fingerprint.size)
+                .with_deriver(deriver.clone())
+                .with_references(candidates.iter().filter(refers).cloned())
+                .with_registration_time(1)
+                .with_ultimate(true),
         });
         remove_tree(&raw)
     }

@@ -106,10 +106,7 @@ fn stream(
     path: StorePath,
 ) -> (Vec<u8>, Option<Vec<u8>>) {
     let key = SecretKey::from_bytes(seed).expect("a seed is a key");
-    let context = Context {
-        store_dir: store_dir.clone(),
-        version: Version::GUIX_NEWEST,
-    };
+    let context = Context::new(store_dir.clone(), Version::GUIX_NEWEST);
     let mut archive = file(CONTENT);
     let mut trailer = Trailer {
         path,

@@ -1,7 +1,6 @@
 //! What a machine can be made to do wrong.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use derivation::{Derivation, Output};
 use nar::{Digest, Observe};
@@ -160,12 +159,10 @@ pub(super) fn described(archive: &[u8], known: PathInfo) -> PathInfo {
     let mut digest = Digest::new();
     digest.observe(archive);
     let fingerprint = digest.finish();
-    PathInfo {
-        nar_hash: NarHash(Hash::sha256(fingerprint.sha256)),
-        nar_size: fingerprint.size,
-        references: BTreeSet::new(),
-        ..known
-    }
+    let mut told = known.with_references([]);
+    told.nar_hash = NarHash(fingerprint.sha256);
+    told.nar_size = fingerprint.size;
+    told
 }
 
 /// A path that nobody knows.

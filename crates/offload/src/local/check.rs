@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use nar::{Decoder, Digest, Event, Fingerprint, Observe, Step};
 use store_path::{ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, HashFormat, Hasher};
-use worker_protocol::ValidPathInfo;
+use worker_protocol::{NarHash, ValidPathInfo};
 
 use super::ImportError;
 use super::hash_modulo::HashModulo;
@@ -126,12 +126,12 @@ impl Check {
         let path = self.path.clone();
         let promised = &self.promised.info;
         let fingerprint = self.digest.clone().finish();
-        let actual = Hash::sha256(fingerprint.sha256);
-        if actual != promised.nar_hash.0 {
+        let actual = NarHash(fingerprint.sha256);
+        if actual != promised.nar_hash {
             return Err(ImportError::NarHash {
                 path,
-                actual: actual.print(HashFormat::Base32),
-                promised: promised.nar_hash.0.print(HashFormat::Base32),
+                actual: actual.hash().print(HashFormat::Base32),
+                promised: promised.nar_hash.hash().print(HashFormat::Base32),
             });
         }
         if fingerprint.size != promised.nar_size {

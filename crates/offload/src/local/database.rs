@@ -162,27 +162,27 @@ impl Database {
             text: text.to_owned(),
         };
         let parse = |column, text: &str| self.parse_column(&full, column, text);
-        Ok(Some(PathInfo {
-            deriver: match row.deriver.as_deref() {
-                None | Some("") => None,
-                Some(text) => Some(parse("deriver", text)?),
-            },
-            nar_hash: Hash::parse(&row.hash, None)
-                .map(NarHash)
-                .map_err(|_| wrong("hash", &row.hash))?,
-            references: references
-                .iter()
-                .map(|text| parse("reference", text))
-                .collect::<Result<_, _>>()?,
-            registration_time: row.registration_time,
-            nar_size: row.nar_size,
-            ultimate: row.ultimate,
-            signatures: row.signatures.split_whitespace().map(Text::from).collect(),
-            content_address: match row.content_address.as_str() {
-                "" => None,
-                text => Some(text.parse().map_err(|_| wrong("ca", text))?),
-            },
-        }))
+        let nar_hash = Hash::parse(&row.hash, None)
+            .ok()
+            .and_then(NarHash::from_hash)
+            .ok_or_else(|| wrong("hash", &row.hash))?;
+        let mut info = PathInfo::new(nar_hash, row.nar_size)
+            .with_registration_time(row.registration_time)
+            .with_ultimate(row.ultimate)
+            .with_signatures(row.signatures.split_whitespace().map(Text::from));
+        info.deriver = match row.deriver.as_deref() {
+            None | Some("") => None,
+            Some(text) => Some(parse("deriver", text)?),
+        };
+        info.references = references
+            .iter()
+            .map(|text| parse("reference", text))
+            .collect::<Result<_, _>>()?;
+        info.content_address = match row.content_address.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|_| wrong("ca", text))?),
+        };
+        Ok(Some(info))
     }
 
     fn read_row(&self, full: &str) -> rusqlite::Result<Option<(i64, Row)>> {

@@ -289,7 +289,6 @@ pub(super) fn read_flat(path: &Path, mut take: impl FnMut(&[u8])) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
     use nar::{Encoder, Event};
     use store_path::{ContentAddressMethod, HashAlgorithm};
@@ -316,16 +315,8 @@ mod tests {
     fn promise(archive: &[u8]) -> ValidPathInfo {
         ValidPathInfo {
             path: StorePath::from_parts([1; 20], "fod").unwrap(),
-            info: PathInfo {
-                deriver: None,
-                nar_hash: NarHash(HashAlgorithm::Sha256.hash(archive)),
-                references: BTreeSet::new(),
-                registration_time: 1,
-                nar_size: archive.len() as u64,
-                ultimate: false,
-                signatures: BTreeSet::new(),
-                content_address: None,
-            },
+            info: PathInfo::new(NarHash::of(archive), archive.len() as u64)
+                .with_registration_time(1),
         }
     }
 

@@ -215,7 +215,7 @@ impl ByPrograms {
         let print = |path| self.store_dir.print(path);
         let mut lines = vec![
             print(&valid.path),
-            info.nar_hash.0.digits(HashFormat::Base16),
+            info.nar_hash.hash().digits(HashFormat::Base16),
             info.nar_size.to_string(),
             info.deriver.as_ref().map(print).unwrap_or_default(),
             info.references.len().to_string(),

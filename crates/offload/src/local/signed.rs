@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use guix_signature::ItemHasher;
 use nar::Restore;
-use store_path::{
-    ContentAddress, ContentAddressMethod, Hash, HashFormat, Hasher, StoreDir, StorePath,
-};
+use store_path::{ContentAddress, ContentAddressMethod, HashFormat, Hasher, StoreDir, StorePath};
 use worker_protocol::export::Trailer;
 use worker_protocol::wire::Decoder;
 use worker_protocol::{Context, NarHash, PathInfo, ValidPathInfo, Value, Version};
@@ -100,10 +98,7 @@ impl SignedImport {
             place,
             path,
             fixed: fixed.map(|fixed| (fixed, Hasher::new(fixed.hash.algorithm()))),
-            context: Context {
-                store_dir: store_dir.clone(),
-                version: Version::GUIX_NEWEST,
-            },
+            context: Context::new(store_dir.clone(), Version::GUIX_NEWEST),
             hasher: ItemHasher::new(),
             meter: Meter::new(limits, looked_at),
             trailer: None,
@@ -169,7 +164,7 @@ impl SignedImport {
         let Some(signature) = &trailer.signature else {
             return Err(ImportError::Unsigned(place));
         };
-        let nar_hash = Hash::sha256(self.hasher.nar_hash());
+        let nar_hash = NarHash(self.hasher.nar_hash());
         let hash = self.hasher.finish(&trailer.signed_bytes(&self.context));
         match authority.verify(signature.as_bytes(), &hash).await {
             Ok(()) => {}
@@ -192,16 +187,9 @@ impl SignedImport {
                 source,
             });
         }
-        let info = PathInfo {
-            deriver: trailer.deriver,
-            nar_hash: NarHash(nar_hash),
-            references: trailer.references.into_iter().collect(),
-            registration_time: 0,
-            nar_size: self.meter.size(),
-            ultimate: false,
-            signatures: Default::default(),
-            content_address: None,
-        };
+        let info = PathInfo::new(nar_hash, self.meter.size())
+            .with_deriver(trailer.deriver)
+            .with_references(trailer.references);
         Ok(Restored {
             info: ValidPathInfo {
                 path: self.path,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use guix_signature::ItemHasher;
 use nar::{Digest, Observe};
-use store_path::{Hash, HashAlgorithm, StoreDir, StorePath};
+use store_path::{HashAlgorithm, StoreDir, StorePath};
 use tokio::time::Instant;
 use worker_protocol::export::{Trailer, encode_next};
 use worker_protocol::operation::AddTextToStore;
@@ -107,10 +107,7 @@ impl Trial<'_> {
     async fn import(&mut self, content: &str) -> Result<StorePath, Failure> {
         let path = self.path(TO_IMPORT, content);
         let archive = file_archive(content);
-        let context = Context {
-            store_dir: self.store_dir.clone(),
-            version: Version::GUIX_NEWEST,
-        };
+        let context = Context::new(self.store_dir.clone(), Version::GUIX_NEWEST);
         let mut trailer = Trailer {
             path: path.clone(),
             references: Vec::new(),
@@ -162,7 +159,7 @@ impl Trial<'_> {
         let restored = import.finish(&authority).await?;
         let mut digest = Digest::new();
         digest.observe(&file_archive(content));
-        let expected = NarHash(Hash::sha256(digest.finish().sha256));
+        let expected = NarHash(digest.finish().sha256);
         match restored.info.info.nar_hash == expected {
             true => Ok(path),
             false => Err(Failure::Altered(self.store_dir.print(&path))),

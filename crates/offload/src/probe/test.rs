@@ -299,19 +299,12 @@ impl Sample {
         let digest = digest.finish();
         ValidPathInfo {
             path: self.path.clone(),
-            info: PathInfo {
-                deriver: None,
-                nar_hash: NarHash(Hash::sha256(digest.sha256)),
-                references: BTreeSet::new(),
-                registration_time: 0,
-                nar_size: digest.size,
-                ultimate: false,
-                signatures: BTreeSet::new(),
-                content_address: Some(ContentAddress {
+            info: PathInfo::new(NarHash(digest.sha256), digest.size).with_content_address(
+                ContentAddress {
                     method: ContentAddressMethod::Text,
                     hash: self.text_hash,
-                }),
-            },
+                },
+            ),
         }
     }
 }

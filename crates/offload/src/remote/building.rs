@@ -156,10 +156,9 @@ fn judge_by_number(replied: Result<(), Error>, mismatch: bool) -> Result<BuildRe
 }
 
 fn failed(status: BuildStatus, why: &str) -> BuildResult {
-    BuildResult {
-        error: Text::from(why),
-        ..BuildResult::new(status)
-    }
+    let mut result = BuildResult::new(status);
+    result.error = Text::from(why);
+    result
 }
 
 /// Waits for `result` until a limit is reached; `heard` is when the build last printed something.

@@ -81,14 +81,13 @@ impl Remote {
             pair("build-max-silent-time", seconds(options.silence)),
             pair("build-timeout", seconds(options.time)),
         ]);
-        let request = SetOptions {
-            verbosity: 0,
-            max_silent_time: seconds(options.silence),
-            print_build_trace: trace,
-            use_substitutes: options.use_substitutes,
-            settings,
-            ..SetOptions::default()
-        };
+        let mut request = SetOptions::default();
+        request.verbosity = 0;
+        request.max_silent_time = seconds(options.silence);
+        request.print_build_trace = trace;
+        request.use_substitutes = options.use_substitutes;
+        request.settings = settings;
+
         self.call(&request, "set the machine's options", log).await
     }
 

@@ -91,7 +91,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         begun: bool,
     ) -> Result<Result<(), String>, EndpointError> {
         let harvest = self.harvest.take().expect("it has the output");
-        let promised = harvest.info(path).map(|valid| valid.info.nar_hash.clone());
+        let promised = harvest.info(path).map(|valid| valid.info.nar_hash);
         let (lease, order) = harvest.into_parts();
         let Some(order) = order else {
             let why = "it was built on another connection".to_owned();
@@ -117,7 +117,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         let Some(harvest) = harvest else {
             return Ok(Err(result.error.to_string()));
         };
-        let made = harvest.info(path).map(|valid| valid.info.nar_hash.clone());
+        let made = harvest.info(path).map(|valid| valid.info.nar_hash);
         let uri = harvest.uri().to_owned();
         self.harvest = Some(harvest);
         Ok(match made == promised {

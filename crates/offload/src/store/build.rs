@@ -106,10 +106,9 @@ fn explain(name: &str, given_up: GivenUp) -> BuildResult {
 }
 
 fn failed(status: BuildStatus, why: String) -> BuildResult {
-    BuildResult {
-        error: why.into(),
-        ..BuildResult::new(status)
-    }
+    let mut result = BuildResult::new(status);
+    result.error = why.into();
+    result
 }
 
 /// What a client says about how its builds are to be done.

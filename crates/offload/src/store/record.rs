@@ -45,7 +45,7 @@ pub(super) struct Record {
 impl Records {
     pub(super) fn new(directory: PathBuf, store_dir: StoreDir) -> Self {
         let version = Version::NIX_NEWEST;
-        let context = Context { store_dir, version };
+        let context = Context::new(store_dir, version);
         Records { directory, context }
     }
 
@@ -135,9 +135,7 @@ pub(super) fn directory(knowledge: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
-    use store_path::Hash;
     use worker_protocol::{NarHash, PathInfo};
 
     use super::*;
@@ -149,16 +147,11 @@ mod tests {
             machine: "ssh-ng://farm1".to_owned(),
             valid: ValidPathInfo {
                 path: path.clone(),
-                info: PathInfo {
-                    deriver: None,
-                    nar_hash: NarHash(Hash::sha256([7; 32])),
-                    references: BTreeSet::from([path]),
-                    registration_time: 1,
-                    nar_size: 9,
-                    ultimate: true,
-                    signatures: BTreeSet::from(["key:AA==".into()]),
-                    content_address: None,
-                },
+                info: PathInfo::new(NarHash([7; 32]), 9)
+                    .with_references([path])
+                    .with_registration_time(1)
+                    .with_ultimate(true)
+                    .with_signatures(["key:AA=="]),
             },
             address: Some(address.parse().unwrap()),
         }

@@ -28,11 +28,20 @@ pub struct AddToStore {
 
 /// A path that was added.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Added {
     /// The path.
     pub path: StorePath,
     /// What is known of it. From 1.25 on.
     pub info: Option<PathInfo>,
+}
+
+impl Added {
+    /// A path, with what is known of it: nothing before 1.25, and something from then on.
+    #[must_use]
+    pub fn new(path: StorePath, info: Option<PathInfo>) -> Added {
+        Added { path, info }
+    }
 }
 
 impl AddToStore {

@@ -104,6 +104,7 @@ operation! {
 
 /// What is missing for some paths.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Missing {
     /// Derivations to build.
     pub will_build: BTreeSet<StorePath>,

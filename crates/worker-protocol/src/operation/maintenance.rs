@@ -112,6 +112,7 @@ impl Value for [Obsolete; 3] {
 
 /// What a collection did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Collected {
     /// The paths that were told or deleted. They need not be well-formed store paths.
     pub paths: Vec<Text>,

@@ -14,6 +14,7 @@ use crate::wire::{Decoder, Encoder, Stop, Text};
 /// There they are sent unless the `settings` have them, or they are those of [`SetOptions::default`]: then it does as
 /// its own command line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SetOptions {
     /// Keep the directories of failed builds.
     pub keep_failed: bool,

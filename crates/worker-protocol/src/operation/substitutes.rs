@@ -9,6 +9,7 @@ use crate::wire::{Decoder, Encoder, Stop, WORD};
 
 /// What a substituter tells of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct SubstitutableInfo {
     /// The derivation that made it, if that is known.
     pub deriver: Option<StorePath>,

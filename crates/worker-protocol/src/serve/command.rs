@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use store_path::{ContentAddress, HashAlgorithm, StorePath};
+use store_path::StorePath;
 
 use super::Context;
 use crate::derived_path;
@@ -114,23 +114,16 @@ impl Command for QueryPathInfos {
             let text = decoder.bytes(limit::HASH)?;
             let hash = std::str::from_utf8(text)
                 .ok()
-                .and_then(|text| text.parse().ok());
-            let hash: store_path::Hash =
-                hash.ok_or_else(|| decoder.not_a(offset, "a hash", text))?;
-            if hash.algorithm() != HashAlgorithm::Sha256 {
-                return Err(decoder.not_a(offset, "a SHA-256", text));
-            }
-            let content_address: Option<ContentAddress> = Value::decode(decoder, &context)?;
-            let info = PathInfo {
-                deriver,
-                nar_hash: NarHash(hash),
-                references,
-                registration_time: 0,
-                nar_size,
-                ultimate: false,
-                signatures: Value::decode(decoder, &context)?,
-                content_address,
-            };
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| decoder.not_a(offset, "a hash", text))?;
+            let nar_hash =
+                NarHash::from_hash(hash).ok_or_else(|| decoder.not_a(offset, "a SHA-256", text))?;
+            let content_address = Value::decode(decoder, &context)?;
+            let mut info = PathInfo::new(nar_hash, nar_size);
+            info.deriver = deriver;
+            info.references = references;
+            info.content_address = content_address;
+            info.signatures = Value::decode(decoder, &context)?;
             Ok(Some(ValidPathInfo { path, info }))
         })
     }

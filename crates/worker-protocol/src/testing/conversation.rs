@@ -41,16 +41,9 @@ fn key(path: &StorePath) -> u8 {
 }
 
 fn info(key: u8, byte: u8, size: u16) -> PathInfo {
-    PathInfo {
-        deriver: None,
-        nar_hash: NarHash(HashAlgorithm::Sha256.hash(&[byte])),
-        references: [path(key)].into(),
-        registration_time: 1,
-        nar_size: u64::from(size),
-        ultimate: false,
-        signatures: [].into(),
-        content_address: None,
-    }
+    PathInfo::new(NarHash::of(&[byte]), u64::from(size))
+        .with_references([path(key)])
+        .with_registration_time(1)
 }
 
 fn valid_path(key: u8, byte: u8, size: u16) -> ValidPathInfo {

@@ -185,16 +185,7 @@ fn send_all(session: &mut client::Session, feed: &mut impl FnMut(&mut client::Se
     let path = StoreDir::NIX
         .parse("/nix/store/00000000000000000000000000000000-x")
         .expect("it is a store path");
-    let info = PathInfo {
-        deriver: None,
-        nar_hash: NarHash(HashAlgorithm::Sha256.hash(b"")),
-        references: [].into(),
-        registration_time: 0,
-        nar_size: 1000,
-        ultimate: false,
-        signatures: [].into(),
-        content_address: None,
-    };
+    let info = PathInfo::new(NarHash::of(b""), 1000);
     let add = AddToStoreNar {
         path: ValidPathInfo {
             path: path.clone(),

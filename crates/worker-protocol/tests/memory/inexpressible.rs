@@ -47,10 +47,7 @@ fn asked<O: Operation + Into<Request>>(version: Version, operation: O) -> server
 }
 
 fn context(version: Version) -> worker_protocol::Context {
-    worker_protocol::Context {
-        store_dir: StoreDir::NIX,
-        version,
-    }
+    worker_protocol::Context::new(StoreDir::NIX, version)
 }
 
 fn because(error: Result<(), Error>) -> &'static str {
@@ -117,15 +114,11 @@ fn a_reply_that_lacks_what_the_client_waits_for() {
         repair: false,
     };
     let mut server = asked(Version::nix(25), add);
-    let added = Added {
-        path: path("x"),
-        info: None,
-    };
+    let mut added = Added::new(path("x"), None);
     let refused = server.answer::<AddToStore>(&added);
     assert_eq!(because(refused), " without what is known of the path");
     assert!(server.outgoing().is_empty());
-    let info = Some(valid_path("x", b"").info);
-    let added = Added { info, ..added };
+    added.info = Some(valid_path("x", b"").info);
     server.answer::<AddToStore>(&added).expect("it still waits");
 
     let query = || QueryPathInfo { path: path("x") };
@@ -170,12 +163,11 @@ fn a_reply_that_lacks_what_the_client_waits_for() {
 /// A guix-daemon gets what it hears of through its settings only, and only if it is asked for.
 #[test]
 fn guix_hears_of_jobs_silence_and_cores() {
-    let options = SetOptions {
-        build_cores: 3,
-        max_silent_time: 60,
-        settings: [("build-max-silent-time".into(), "70".into())].into(),
-        ..SetOptions::default()
-    };
+    let mut options = SetOptions::default();
+    options.build_cores = 3;
+    options.max_silent_time = 60;
+    options.settings = [("build-max-silent-time".into(), "70".into())].into();
+
     let mut bytes = Vec::new();
     options.encode(&mut Encoder::new(&mut bytes), &context(Version::guix(0x64)));
     let mut decoder = worker_protocol::wire::Decoder::new(&bytes);

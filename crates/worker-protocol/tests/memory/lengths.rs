@@ -13,10 +13,7 @@ use worker_protocol::{
 use crate::{path, valid_path};
 
 fn context(version: Version) -> Context {
-    Context {
-        store_dir: StoreDir::NIX,
-        version,
-    }
+    Context::new(StoreDir::NIX, version)
 }
 
 /// A server that has read `request`, with `data` behind it, and then another request.

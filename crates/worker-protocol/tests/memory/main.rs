@@ -10,7 +10,7 @@ mod uploads;
 
 use std::time::Duration;
 
-use store_path::{HashAlgorithm, StoreDir, StorePath};
+use store_path::{StoreDir, StorePath};
 use tokio::io::{DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::time::timeout;
 use worker_protocol::client::{self, Client};
@@ -66,16 +66,12 @@ fn path(name: &str) -> StorePath {
 fn valid_path(name: &str, nar: &[u8]) -> ValidPathInfo {
     ValidPathInfo {
         path: path(name),
-        info: PathInfo {
-            deriver: Some(path("deriver.drv")),
-            nar_hash: NarHash(HashAlgorithm::Sha256.hash(nar)),
-            references: [path("reference"), path("other")].into(),
-            registration_time: 12,
-            nar_size: nar.len() as u64,
-            ultimate: true,
-            signatures: ["a:b".into()].into(),
-            content_address: None,
-        },
+        info: PathInfo::new(NarHash::of(nar), nar.len() as u64)
+            .with_deriver(path("deriver.drv"))
+            .with_references([path("reference"), path("other")])
+            .with_registration_time(12)
+            .with_ultimate(true)
+            .with_signatures(["a:b"]),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use store_path::{HashAlgorithm, StorePath};
+use store_path::StorePath;
 use tokio::io::{AsyncRead, AsyncWrite};
 use worker_protocol::operation::{
     AddMultipleToStore, AddTempRoot, AddToStoreNar, BuildDerivation, BuildPaths,
@@ -148,15 +148,8 @@ fn built() -> (PathInfo, Vec<u8>) {
         .text("type")
         .text("regular");
     encoder.text("contents").text("built elsewhere").text(")");
-    let info = PathInfo {
-        deriver: None,
-        nar_hash: NarHash(HashAlgorithm::Sha256.hash(&nar)),
-        references: [].into(),
-        registration_time: 1,
-        nar_size: nar.len() as u64,
-        ultimate: true,
-        signatures: [].into(),
-        content_address: None,
-    };
+    let info = PathInfo::new(NarHash::of(&nar), nar.len() as u64)
+        .with_registration_time(1)
+        .with_ultimate(true);
     (info, nar)
 }

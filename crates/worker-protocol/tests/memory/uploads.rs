@@ -577,10 +577,7 @@ fn a_message_larger_than_allowed_ends_the_session() {
 /// A `.drv` file goes as text before 1.25 and in Guix's dialect, and can be large.
 #[test]
 fn a_text_may_be_as_long_as_a_file_and_its_name_as_long_as_a_name() {
-    let context = Context {
-        store_dir: store_path::StoreDir::GUIX,
-        version: Version::GUIX_NEWEST,
-    };
+    let context = Context::new(store_path::StoreDir::GUIX, Version::GUIX_NEWEST);
     let text = |name: usize, contents: usize| AddTextToStore {
         name: vec![b'x'; name].into(),
         contents: vec![b'x'; contents].into(),

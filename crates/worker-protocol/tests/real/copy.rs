@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use store_path::{HashAlgorithm, StoreDir, StorePath};
+use store_path::{StoreDir, StorePath};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 use worker_protocol::client::{Client, Options};
@@ -22,16 +22,10 @@ fn closure() -> Vec<(ValidPathInfo, Vec<u8>)> {
     let each = references.map(|(name, references)| {
         let size = if name == "b" { 3 << 20 } else { 10 };
         let nar = file_nar(&vec![name.as_bytes()[0]; size], false);
-        let info = PathInfo {
-            deriver: Some(path("x.drv")),
-            nar_hash: NarHash(HashAlgorithm::Sha256.hash(&nar)),
-            references: references.into_iter().map(path).collect(),
-            registration_time: 0,
-            nar_size: nar.len() as u64,
-            ultimate: false,
-            signatures: ["key:c2lnbmF0dXJl".into()].into(),
-            content_address: None,
-        };
+        let info = PathInfo::new(NarHash::of(&nar), nar.len() as u64)
+            .with_deriver(path("x.drv"))
+            .with_references(references.into_iter().map(path))
+            .with_signatures(["key:c2lnbmF0dXJl"]);
         let path = path(name);
         (ValidPathInfo { path, info }, nar)
     });
@@ -114,10 +108,7 @@ async fn check(socket: &std::path::Path) {
         let query = QueryPathInfo { path: path.clone() };
         let found = client.call(&query, log).await;
         let found = found.expect("it answers").expect("it is valid");
-        let expected = PathInfo {
-            registration_time: found.registration_time,
-            ..info
-        };
+        let expected = info.with_registration_time(found.registration_time);
         assert_eq!(found, expected);
         let fetched = client.call(&NarFromPath { path }, log).await;
         fetched.expect("it follows");

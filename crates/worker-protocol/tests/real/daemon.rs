@@ -323,15 +323,6 @@ pub(crate) fn source(store_dir: &StoreDir, name: &str, nar: &[u8]) -> ValidPathI
     let path = store_dir
         .make_fixed_output_path(name, &address)
         .expect("a good name");
-    let info = PathInfo {
-        deriver: None,
-        nar_hash: NarHash(hash),
-        references: Default::default(),
-        registration_time: 0,
-        nar_size: nar.len() as u64,
-        ultimate: false,
-        signatures: Default::default(),
-        content_address: Some(address),
-    };
+    let info = PathInfo::new(NarHash::of(nar), nar.len() as u64).with_content_address(address);
     ValidPathInfo { path, info }
 }

@@ -17,7 +17,7 @@ use worker_protocol::operation::{
     QueryValidDerivers, QueryValidPaths, SetOptions, SubstituteUrls, SyncWithGC, VerifyStore,
 };
 use worker_protocol::wire::{Decoder, Text};
-use worker_protocol::{BuildMode, DerivedPath, Error, Value, Version};
+use worker_protocol::{BuildMode, DerivedPath, Error, NarHash, Value, Version};
 
 async fn within<T>(work: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(60), work)
@@ -94,7 +94,7 @@ async fn conversation(daemon: &GuixDaemon, announced: Version) {
         .call(&QueryPathInfo { path: file.clone() }, log)
         .await;
     let info = info.expect("it answers").expect("it is valid");
-    assert_eq!(info.nar_hash.0, HashAlgorithm::Sha256.hash(&nar));
+    assert_eq!(info.nar_hash, NarHash::of(&nar));
     assert_eq!(info.nar_size, nar.len() as u64);
     let hash = client
         .call(&QueryPathHash { path: file.clone() }, log)

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use store_path::{HashAlgorithm, StoreDir, StorePath};
+use store_path::{StoreDir, StorePath};
 use tokio::net::UnixListener;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
@@ -62,16 +62,10 @@ impl Store {
     }
 
     fn info() -> PathInfo {
-        PathInfo {
-            deriver: Some(path("33333333333333333333333333333333-d.drv")),
-            nar_hash: NarHash(HashAlgorithm::Sha256.hash(b"")),
-            references: [b()].into(),
-            registration_time: 1_600_000_000,
-            nar_size: 5 << 32,
-            ultimate: false,
-            signatures: [].into(),
-            content_address: None,
-        }
+        PathInfo::new(NarHash::of(b""), 5 << 32)
+            .with_deriver(path("33333333333333333333333333333333-d.drv"))
+            .with_references([b()])
+            .with_registration_time(1_600_000_000)
     }
 }
 
@@ -121,7 +115,7 @@ async fn add_file(server: &mut GuixServer, add: AddToStore) -> Result<(), Error>
     server.end_inline_upload();
     assert_eq!((came, &add.name[..]), (nar, &b"file"[..]));
     let (path, info) = (b(), None);
-    server.answer::<AddToStore>(&Added { path, info }).await
+    server.answer::<AddToStore>(&Added::new(path, info)).await
 }
 
 /// The client is asked for its data, and sends back what it was told. It fails if it is asked for more than it has.
@@ -214,10 +208,10 @@ async fn answer_maintenance(server: &mut GuixServer, request: Request) -> Result
         Request::SyncWithGC(_) => server.answer::<SyncWithGC>(&Done).await,
         Request::CollectGarbage(collect) => {
             let deletes = collect.action == GarbageAction::DeleteSpecific;
-            let collected = Collected {
-                paths: vec![StoreDir::GUIX.print(&b()).into()],
-                bytes_freed: if deletes { 7 << 32 } else { 0 },
-            };
+            let mut collected = Collected::default();
+            collected.paths = vec![StoreDir::GUIX.print(&b()).into()];
+            collected.bytes_freed = if deletes { 7 << 32 } else { 0 };
+
             server.answer::<CollectGarbage>(&collected).await
         }
         Request::OptimiseStore(_) => server.answer::<OptimiseStore>(&Done).await,

@@ -403,7 +403,7 @@ async fn a_refused_upload_leaves_the_connection_usable() {
                 let (mut client, _child) = daemon.connect(options(&daemon, version, false));
                 let nar = file_nar(&vec![1; 5 << 20], false);
                 let mut path = source(&daemon.store_dir, "refused", &nar);
-                path.info.nar_hash.0 = store_path::HashAlgorithm::Sha256.hash(b"something else");
+                path.info.nar_hash = worker_protocol::NarHash::of(b"something else");
                 path.info.content_address = None;
                 let add =
                     AddToStoreNar { path: path.clone(), repair: false, dont_check_signatures: true };

@@ -136,7 +136,7 @@ async fn nix_copies_a_closure_to_and_from_a_store_of_ours() {
             .expect("it was added");
         assert_eq!(
             hash,
-            known.nar_hash.0.print(HashFormat::Base32),
+            known.nar_hash.hash().print(HashFormat::Base32),
             "{version}"
         );
         server.abort();

@@ -340,12 +340,7 @@ async fn maintenance(peer: &mut Peer<'_>) {
             derivation_hash,
             output: "out".into(),
         };
-        let realisation = Realisation {
-            id,
-            out_path: file.clone(),
-            signatures: [].into(),
-            dependent_realisations: BTreeMap::new(),
-        };
+        let realisation = Realisation::new(id, file.clone());
         peer.call(RegisterDrvOutput { realisation })
             .await
             .expect("it registers");

@@ -209,10 +209,7 @@ async fn export_and_import(daemon: &Daemon, path: &StorePath, nar: &[u8]) {
         eprintln!("{version} has no ExportPaths");
         return;
     }
-    let context = Context {
-        store_dir: daemon.store_dir.clone(),
-        version: Version::nix(18),
-    };
+    let context = Context::new(daemon.store_dir.clone(), Version::nix(18));
     let trailer = Trailer {
         path: path.clone(),
         references: vec![],

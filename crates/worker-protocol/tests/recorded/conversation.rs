@@ -199,16 +199,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Conversation<R, W> {
 
     async fn add_and_build(&mut self, version: Version) -> Result<(), Error> {
         let nar = nar(b"hello");
-        let info = PathInfo {
-            deriver: None,
-            nar_hash: NarHash(HashAlgorithm::Sha256.hash(&nar)),
-            references: [path("hello")].into(),
-            registration_time: 0,
-            nar_size: nar.len() as u64,
-            ultimate: false,
-            signatures: ["key:c2lnbmF0dXJl".into()].into(),
-            content_address: None,
-        };
+        let info = PathInfo::new(NarHash::of(&nar), nar.len() as u64)
+            .with_references([path("hello")])
+            .with_signatures(["key:c2lnbmF0dXJl"]);
         let added = ValidPathInfo {
             path: path("hello"),
             info,

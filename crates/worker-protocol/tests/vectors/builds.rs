@@ -35,27 +35,23 @@ fn output(name: &str) -> DrvOutput {
 }
 
 pub(crate) fn realisation() -> Realisation {
-    Realisation {
-        id: output("out"),
-        out_path: path('A'),
-        signatures: ["key:c2ln".into()].into(),
-        dependent_realisations: [(output("dev"), path('C'))].into(),
-    }
+    let mut realisation = Realisation::new(output("out"), path('A'));
+    realisation.signatures = ["key:c2ln".into()].into();
+    realisation.dependent_realisations = [(output("dev"), path('C'))].into();
+    realisation
 }
 
 /// A result with something in every field.
 pub(crate) fn result() -> BuildResult {
-    BuildResult {
-        status: BuildStatus::Built,
-        error: "it hurt".into(),
-        times_built: 2,
-        is_non_deterministic: true,
-        start_time: 1_600_000_000,
-        stop_time: 1_600_000_010,
-        cpu_user: Some(1_500_000),
-        cpu_system: None,
-        built_outputs: [(output("out"), realisation())].into(),
-    }
+    let mut result = BuildResult::new(BuildStatus::Built);
+    result.error = "it hurt".into();
+    result.times_built = 2;
+    result.is_non_deterministic = true;
+    result.start_time = 1_600_000_000;
+    result.stop_time = 1_600_000_010;
+    result.cpu_user = Some(1_500_000);
+    result.built_outputs = [(output("out"), realisation())].into();
+    result
 }
 
 pub(crate) const TIMES: &str = "2 1 1600000000 1600000010";
@@ -150,18 +146,15 @@ fn results(table: &mut Table) {
     let bytes = format!("36 D {DERIVATION} 0");
     table.request(nix(18..=38), build, &bytes);
 
-    let early = BuildResult {
-        error: "it hurt".into(),
-        ..BuildResult::new(BuildStatus::Built)
-    };
-    let with_outputs = BuildResult {
-        built_outputs: result().built_outputs,
-        ..early.clone()
-    };
-    let without_cpu = BuildResult {
-        cpu_user: None,
-        ..result()
-    };
+    let mut early = BuildResult::new(BuildStatus::Built);
+    early.error = "it hurt".into();
+
+    let mut with_outputs = early.clone();
+    with_outputs.built_outputs = result().built_outputs;
+
+    let mut without_cpu = result();
+    without_cpu.cpu_user = None;
+
     let outputs = built_outputs();
     let layouts = [
         (18..=27, early, "0 'it hurt'".to_owned()),
@@ -216,11 +209,10 @@ fn results(table: &mut Table) {
 
 fn realisations(table: &mut Table) {
     let register = |realisation| RegisterDrvOutput { realisation };
-    let plain = Realisation {
-        signatures: [].into(),
-        dependent_realisations: BTreeMap::new(),
-        ..realisation()
-    };
+    let mut plain = realisation();
+    plain.signatures = [].into();
+    plain.dependent_realisations = BTreeMap::new();
+
     let bytes = format!("42 {OUTPUT} '00000000000000000000000000000000-a'");
     let read = register(plain);
     table.partial_request(nix(27..=30), register(realisation()), read, &bytes);

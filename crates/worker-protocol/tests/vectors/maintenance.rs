@@ -63,27 +63,28 @@ fn collections(table: &mut Table) {
         let bytes = format!("20 {number} 2 B A 0 =ffffffffffffffff 0 0 0");
         table.request(all(), collect, &bytes);
     }
-    let collected = Collected {
-        paths: vec!["/nix/store/whatever".into(), "a path".into()],
-        bytes_freed: 70_000,
-    };
+    let mut collected = Collected::default();
+    collected.paths = vec!["/nix/store/whatever".into(), "a path".into()];
+    collected.bytes_freed = 70_000;
+
     let bytes = "2 '/nix/store/whatever' 'a path' 70000 0";
     table.reply::<CollectGarbage>(all(), collected, bytes);
 }
 
 fn options(table: &mut Table) {
-    let set = |jobs, silence, cores| SetOptions {
-        keep_failed: true,
-        keep_going: false,
-        fallback: true,
-        verbosity: 4,
-        max_build_jobs: jobs,
-        max_silent_time: silence,
-        build_verbosity: 7,
-        print_build_trace: true,
-        build_cores: cores,
-        use_substitutes: false,
-        settings: [("a".into(), "1".into()), ("b".into(), "".into())].into(),
+    let set = |jobs, silence, cores| {
+        let mut options = SetOptions::default();
+        options.keep_failed = true;
+        options.fallback = true;
+        options.verbosity = 4;
+        options.max_build_jobs = jobs;
+        options.max_silent_time = silence;
+        options.build_verbosity = 7;
+        options.print_build_trace = true;
+        options.build_cores = cores;
+        options.use_substitutes = false;
+        options.settings = [("a".into(), "1".into()), ("b".into(), "".into())].into();
+        options
     };
     // The words 1 and 0 between are without meaning by now.
     let bytes = "19 1 0 1 4  2 60  1 7 0 1  3  0  2 'a' '1' 'b' ''";

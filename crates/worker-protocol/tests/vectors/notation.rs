@@ -10,6 +10,7 @@
 //! | `-- ..` | a remark, to the end of the line |
 
 use store_path::{Hash, HashAlgorithm, StoreDir, StorePath};
+use worker_protocol::NarHash;
 
 pub(crate) fn path(letter: char) -> StorePath {
     StorePath::from_base_name(base_name(letter)).expect("a good name")
@@ -30,6 +31,11 @@ const HASH: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d
 pub(crate) fn hash() -> Hash {
     let bytes: Vec<u8> = (0..32).collect();
     Hash::new(HashAlgorithm::Sha256, &bytes).expect("as long as its algorithm says")
+}
+
+/// The same, of an archive.
+pub(crate) fn nar_hash() -> NarHash {
+    NarHash::from_hash(hash()).expect("it is a SHA-256")
 }
 
 /// The bytes of a notation.

@@ -10,23 +10,20 @@ use worker_protocol::operation::{
     QuerySubstitutablePathInfo, QuerySubstitutablePathInfos, QuerySubstitutablePaths,
     QueryValidDerivers, QueryValidPaths, SubstitutableInfo,
 };
-use worker_protocol::{DerivedPath, NarHash, PathInfo};
+use worker_protocol::{DerivedPath, PathInfo};
 
-use crate::notation::{hash, path};
+use crate::notation::{hash, nar_hash, path};
 use crate::table::{Table, all, guix, nix};
 
 /// A path info with something in every field.
 pub(crate) fn info() -> PathInfo {
-    PathInfo {
-        deriver: Some(path('D')),
-        nar_hash: NarHash(hash()),
-        references: [path('A'), path('B')].into(),
-        registration_time: 1_600_000_000,
-        nar_size: 120,
-        ultimate: true,
-        signatures: ["cache-1:c2ln".into(), "other:c2ln".into()].into(),
-        content_address: Some(address()),
-    }
+    PathInfo::new(nar_hash(), 120)
+        .with_deriver(path('D'))
+        .with_references([path('A'), path('B')])
+        .with_registration_time(1_600_000_000)
+        .with_ultimate(true)
+        .with_signatures(["cache-1:c2ln", "other:c2ln"])
+        .with_content_address(address())
 }
 
 /// What all versions say of [`info`].
@@ -37,16 +34,7 @@ pub(crate) const INFO_OF_NIX: &str = "1 2 'cache-1:c2ln' 'other:c2ln' 'fixed:r:s
 
 /// A path info with nothing in any field that can be empty.
 pub(crate) fn bare_info() -> PathInfo {
-    PathInfo {
-        deriver: None,
-        nar_hash: NarHash(hash()),
-        references: BTreeSet::new(),
-        registration_time: 0,
-        nar_size: 0,
-        ultimate: false,
-        signatures: BTreeSet::new(),
-        content_address: None,
-    }
+    PathInfo::new(nar_hash(), 0)
 }
 
 fn address() -> ContentAddress {
@@ -95,12 +83,10 @@ fn path_info(table: &mut Table) {
     table.reply::<QueryPathInfo>(nix(18..=38), None, "0");
 
     // Guix says nothing of signatures, and an error where there is no path.
-    let unsigned = PathInfo {
-        ultimate: false,
-        signatures: BTreeSet::new(),
-        content_address: None,
-        ..info()
-    };
+    let unsigned = info()
+        .with_ultimate(false)
+        .with_signatures([""; 0])
+        .with_content_address(None);
     let guix = || guix(0x60..=0x64);
     table.partial_reply::<QueryPathInfo>(guix(), Some(info()), Some(unsigned), INFO);
     table.reply::<QueryPathInfo>(guix(), Some(bare_info()), "'' H 0 0 0");
@@ -109,7 +95,7 @@ fn path_info(table: &mut Table) {
 fn relations(table: &mut Table) {
     let two: fn() -> BTreeSet<_> = || [path('A'), path('B')].into();
     let hash_of = (QueryPathHash { path: path('A') }, "4 A");
-    table.operation(all(), hash_of, (NarHash(hash()), "H"));
+    table.operation(all(), hash_of, (nar_hash(), "H"));
     let references = (QueryReferences { path: path('A') }, "5 A");
     table.operation(all(), references, (two(), "2 A B"));
     let referrers = (QueryReferrers { path: path('A') }, "6 A");
@@ -146,11 +132,13 @@ fn substitutes(table: &mut Table) {
     let which = (QuerySubstitutablePaths { paths }, "32 2 A B");
     table.operation(all(), which, ([path('B')].into(), "1 B"));
 
-    let known = || SubstitutableInfo {
-        deriver: Some(path('D')),
-        references: [path('B')].into(),
-        download_size: 50,
-        nar_size: 120,
+    let known = || {
+        let mut info = SubstitutableInfo::default();
+        info.deriver = Some(path('D'));
+        info.references = [path('B')].into();
+        info.download_size = 50;
+        info.nar_size = 120;
+        info
     };
     let one = (QuerySubstitutablePathInfo { path: path('A') }, "21 A");
     table.operation(nix(18..=38), one, (Some(known()), "1 D 1 B 50 120"));
@@ -173,13 +161,13 @@ fn substitutes(table: &mut Table) {
     let missing = QueryMissing {
         targets: vec![DerivedPath::Opaque(path('A'))],
     };
-    let reply = Missing {
-        will_build: [path('D')].into(),
-        will_substitute: [path('B'), path('C')].into(),
-        unknown: [path('A')].into(),
-        download_size: 7,
-        nar_size: 9,
-    };
+    let mut reply = Missing::default();
+    reply.will_build = [path('D')].into();
+    reply.will_substitute = [path('B'), path('C')].into();
+    reply.unknown = [path('A')].into();
+    reply.download_size = 7;
+    reply.nar_size = 9;
+
     let missing = (missing, "40 1 A");
     table.operation(nix(19..=38), missing, (reply, "1 D 2 B C 1 A 7 9"));
 }

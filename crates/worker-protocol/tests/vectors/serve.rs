@@ -9,9 +9,7 @@ use worker_protocol::serve::{
     ServeVersion, Session,
 };
 use worker_protocol::wire::{Decoder, Encoder};
-use worker_protocol::{
-    BuildResult, BuildStatus, DerivedPath, PathInfo, RemoteError, ValidPathInfo,
-};
+use worker_protocol::{BuildResult, BuildStatus, DerivedPath, RemoteError, ValidPathInfo};
 
 use crate::builds::{DERIVATION, TIMES, built_outputs, derivation, result};
 use crate::notation::{self, path};
@@ -79,11 +77,7 @@ fn queries() {
         let paths = [path('A'), path('B')].into();
         request(minor, &QueryPathInfos { paths }, "2 2 A B");
         // No time, and not whether it was built there.
-        let whole = PathInfo {
-            registration_time: 0,
-            ultimate: false,
-            ..info()
-        };
+        let whole = info().with_registration_time(0).with_ultimate(false);
         let infos = [('A', whole), ('C', bare_info())];
         let infos = infos.map(|(letter, info)| ValidPathInfo {
             path: path(letter),
@@ -158,10 +152,9 @@ fn builds() {
         };
         let bytes = format!("8 D {DERIVATION} 1 2 3 4 1 {keep}");
         request(minor, &build, &bytes);
-        let mut built = BuildResult {
-            cpu_user: None,
-            ..result()
-        };
+        let mut built = result();
+        built.cpu_user = None;
+
         let mut bytes = format!("0 'it hurt' {TIMES}");
         match minor >= 6 {
             true => bytes.push_str(&format!(" {}", built_outputs())),

@@ -28,7 +28,7 @@ pub(crate) fn context(version: Version) -> Context {
         true => StoreDir::GUIX,
         false => StoreDir::NIX,
     };
-    Context { store_dir, version }
+    Context::new(store_dir, version)
 }
 
 /// Checks both directions. `read` is what the bytes are read as: where a version lacks a field not all of

@@ -109,10 +109,7 @@ fn add_to_store(table: &mut Table) {
     let bytes = "7 'a' 'fixed:r:sha256' 1 B 1";
     table.request(nix(25..=38), with_references, bytes);
 
-    let added = |info| Added {
-        path: path('A'),
-        info,
-    };
+    let added = |info| Added::new(path('A'), info);
     let old = [nix(18..=24), guix(0x60..=0x64)].concat();
     table.reply::<AddToStore>(old, added(None), "A");
     let bytes = format!("A {INFO} {INFO_OF_NIX}");
@@ -190,10 +187,7 @@ fn data_behind_a_request() {
     let add = AddToStoreNar {
         path: ValidPathInfo {
             path: path('A'),
-            info: PathInfo {
-                nar_size: 10,
-                ..bare_info()
-            },
+            info: of_size(10),
         },
         repair: false,
         dont_check_signatures: false,
@@ -224,16 +218,16 @@ fn data_behind_a_request() {
     }
 }
 
+fn of_size(nar_size: u64) -> PathInfo {
+    PathInfo::new(bare_info().nar_hash, nar_size)
+}
+
 /// The number of paths, then for each its info as at 1.16 and its archive, all of it in frames.
 #[test]
 fn many_paths() {
     let valid = |letter, info| ValidPathInfo {
         path: path(letter),
         info,
-    };
-    let of_size = |nar_size| PathInfo {
-        nar_size,
-        ..bare_info()
     };
     let many = AddMultipleToStore {
         repair: false,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use store_path::{Hash, StoreDir};
+use store_path::{HashFormat, StoreDir};
 use worker_protocol::{NarHash, PathInfo, ValidPathInfo, operation::AddToStoreNar};
 
 use super::{
@@ -48,22 +48,15 @@ fn elsewhere(bed: &Bed, name: &str) -> (ValidPathInfo, Vec<u8>) {
     let dump = format!("nix-store --dump {file} > {file}.nar");
     bed.run(&["sh", "-c", &dump]);
     let archive = std::fs::read(bed.pair.coordinator.outside(format!("{file}.nar")));
-    let hash = Hash::parse(&query("--hash"), None);
-    let info = PathInfo {
-        deriver: None,
-        nar_hash: NarHash(hash.expect("Nix printed it")),
-        references: [].into(),
-        registration_time: 0,
-        nar_size: query("--size").parse().expect("a number"),
-        ultimate: false,
-        signatures: [].into(),
-        content_address: None,
-    };
+    let archive = archive.expect("it was written");
+    let info = PathInfo::new(NarHash::of(&archive), archive.len() as u64);
+    assert_eq!(
+        info.nar_hash.hash().print(HashFormat::Base32),
+        query("--hash")
+    );
+    assert_eq!(info.nar_size.to_string(), query("--size"));
     let path = StoreDir::NIX.parse(&path).expect("Nix printed it");
-    (
-        ValidPathInfo { path, info },
-        archive.expect("it was written"),
-    )
+    (ValidPathInfo { path, info }, archive)
 }
 
 /// What was sent is a root as long as its client is there, and garbage then.

@@ -70,7 +70,7 @@ fn insert_path(
     )?;
     insert.execute(params![
         store_dir.print(&valid.path),
-        info.nar_hash.0.print(HashFormat::Base16),
+        info.nar_hash.hash().print(HashFormat::Base16),
         info.registration_time,
         info.deriver
             .as_ref()
@@ -143,19 +143,11 @@ mod tests {
     fn valid(name: &str, references: &[&str]) -> ValidPathInfo {
         ValidPathInfo {
             path: path(name),
-            info: PathInfo {
-                deriver: Some(path("some.drv")),
-                nar_hash: NarHash(HashAlgorithm::Sha256.hash(name.as_bytes())),
-                references: references.iter().map(|name| path(name)).collect(),
-                registration_time: 1_700_000_000,
-                nar_size: 120,
-                ultimate: false,
-                signatures: ["key-1:AAAA", "key-2:BBBB"]
-                    .into_iter()
-                    .map(Text::from)
-                    .collect(),
-                content_address: None,
-            },
+            info: PathInfo::new(NarHash::of(name.as_bytes()), 120)
+                .with_deriver(path("some.drv"))
+                .with_references(references.iter().map(|name| path(name)))
+                .with_registration_time(1_700_000_000)
+                .with_signatures(["key-1:AAAA", "key-2:BBBB"].into_iter().map(Text::from)),
         }
     }
 

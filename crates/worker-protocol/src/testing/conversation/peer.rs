@@ -4,8 +4,7 @@ use crate::operation::{
     IsValidPath, NarFromPath, QueryPathInfo, QueryValidPaths, Upload,
 };
 use crate::server::{Options, Progress, Session};
-use crate::{Done, Error, RemoteError, Request, ValidPathInfo, client};
-use store_path::HashAlgorithm;
+use crate::{Done, Error, NarHash, RemoteError, Request, ValidPathInfo, client};
 
 /// How many bytes say what the data is and where it ends, where it tells that itself.
 const HEAD: usize = 4;
@@ -239,8 +238,8 @@ fn missing(data: &[u8]) -> usize {
 
 /// The archive may be empty, and then does not tell its byte: the hash is made of it.
 fn byte_of(path: &ValidPathInfo) -> u8 {
-    let hash = path.info.nar_hash.0;
-    let made_of = |byte: &u8| HashAlgorithm::Sha256.hash(&[*byte]) == hash;
+    let hash = path.info.nar_hash;
+    let made_of = |byte: &u8| NarHash::of(&[*byte]) == hash;
     let mut bytes = 0..=u8::MAX;
     bytes.find(made_of).expect("the hash is made of a byte")
 }

@@ -6,7 +6,7 @@
 //! - [`operation`]: every request with its fields and its reply;
 //! - [`log`]: what daemons tell on the way, and how they say that something failed;
 //! - [`wire`]: the basic shapes, also for other conversations of Nix in the same shapes (its build hook);
-//! - [`export`]: the format of `nix-store --export` and `guix archive --export`;
+//! - [`export`]: what `nix-store --export` and `guix archive --export` write, read and written piece by piece;
 //! - [`serve`]: the older protocol of `nix-store --serve`, client half.
 //!
 //! Sessions take and give bytes; they know no sockets, no files, no clock and no archives. Feature `tokio` has
@@ -98,7 +98,8 @@
 //!
 //! Log messages, errors and greetings have their vectors at every version, too; conversations of all six daemons
 //! were recorded, and are said again whole, in pieces, cut, reset, stalled and changed at every byte, by both
-//! halves. The [serve protocol](serve) has vectors at 2.5, 2.6 and 2.7, and every command was called live on the
+//! halves. What every Nix and Guix here exports is read, cut at every byte, and written as the same bytes, which every
+//! other one imports. The [serve protocol](serve) has vectors at 2.5, 2.6 and 2.7, and every command was called live on the
 //! four Nix, but for ExportPaths and ImportPaths, which only 2.3.7 still has.
 
 mod basic_derivation;

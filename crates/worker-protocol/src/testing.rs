@@ -1,12 +1,14 @@
 //! Strategies for property tests, and the oracles that the fuzz targets call.
 
 mod conversation;
+mod export;
 mod oracle;
 mod sample;
 mod serve;
 
 pub use conversation::conversation;
-pub use oracle::{client_session, export_identity, requests, server_session, wire_identity};
+pub use export::{NoExport, ReadExport, export_identity, read_export, write_export};
+pub use oracle::{client_session, requests, server_session, wire_identity};
 pub use sample::{Sample, context, log, remote_error, version};
 pub use serve::serve_session;
 

@@ -77,6 +77,10 @@ fn wire() {
             offset: 40,
             kind: Kind::TooLarge { maximum: 1 << 29 },
         }),
+        Stop::Malformed(wire::Error {
+            offset: 40,
+            kind: Kind::Truncated,
+        }),
     ];
     insta::assert_snapshot!(lines(stops));
     let unknown = Request::decode(99, &mut Decoder::new(&[]), &context);

@@ -1,7 +1,6 @@
 use store_path::{ContentAddressMethod, HashAlgorithm, StoreDir};
 
 use crate::client::{self, Progress, Ticket};
-use crate::export::{self, Trailer};
 use crate::operation::{
     AddMultipleToStore, AddToStore, AddToStoreNar, BuildDerivation, ExportPath, ImportPaths,
     IsValidPath, NarFromPath, QueryAllValidPaths, QueryPathInfo, QueryValidPaths, Upload,
@@ -10,7 +9,7 @@ use crate::operation::{
 use crate::wire::{Decoder, Encoder, Stop, limit};
 use crate::{
     BasicDerivation, BuildMode, Context, Error, Misuse, NarHash, Operation, PathInfo, RemoteError,
-    Request, ValidPathInfo, Value, Version, server,
+    Request, ValidPathInfo, Version, server,
 };
 
 /// The most bytes that a message may have here: less than what many inputs announce.
@@ -367,31 +366,4 @@ fn serve(
         wait(session, count);
     }
     session.fail(RemoteError::new("no"))
-}
-
-/// The export format, with archives of no bytes: what is read is written the same.
-///
-/// # Panics
-/// If that does not hold.
-pub fn export_identity(data: &[u8]) {
-    let context = Context {
-        store_dir: StoreDir::NIX,
-        version: Version::NIX_NEWEST,
-    };
-    let mut decoder = Decoder::new(data);
-    let mut out = Vec::new();
-    loop {
-        let Ok(follows) = export::decode_next(&mut decoder) else {
-            return;
-        };
-        export::encode_next(&mut out, follows);
-        if !follows {
-            break;
-        }
-        let Ok(trailer) = Trailer::decode(&mut decoder, &context) else {
-            return;
-        };
-        trailer.encode(&mut Encoder::new(&mut out), &context);
-    }
-    assert_eq!(out, data[..decoder.consumed()]);
 }

@@ -97,6 +97,9 @@ pub enum Kind {
     /// A message that has no place there, such as a daemon's wish for data where it gets none.
     #[error("decode a message out of its place")]
     OutOfPlace,
+    /// The input has ended before what was begun.
+    #[error("decode an input that ends too early")]
+    Truncated,
     /// Bytes behind the value.
     #[error("decode a value with {0} bytes behind it")]
     Trailing(usize),

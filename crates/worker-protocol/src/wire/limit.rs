@@ -19,6 +19,10 @@ pub const PATH: usize = 4096;
 /// of its key (or Guix's S-expression, about 450 bytes; RSA keys make it a few KiB).
 pub const HASH: usize = 64 << 10;
 
+/// What stands behind an exported archive, references and all: 800,000 paths of 80 bytes. It is held until it is
+/// complete.
+pub const TRAILER: usize = 64 << 20;
+
 /// A realisation's JSON text.
 pub const JSON: usize = 16 << 20;
 

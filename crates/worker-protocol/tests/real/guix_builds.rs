@@ -18,7 +18,7 @@ use worker_protocol::{BuildMode, DerivedPath, Done, Error, Log, Outputs};
 
 use crate::daemon::{GuixDaemon, file_nar};
 
-type GuixClient = Client<OwnedReadHalf, OwnedWriteHalf>;
+pub(crate) type GuixClient = Client<OwnedReadHalf, OwnedWriteHalf>;
 
 async fn within<T>(work: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(60), work)
@@ -63,7 +63,7 @@ impl Built {
     }
 
     /// Adds a derivation whose builder is `script`.
-    async fn add(client: &mut GuixClient, name: &str, script: &str) -> Built {
+    pub(crate) async fn add(client: &mut GuixClient, name: &str, script: &str) -> Built {
         let log = &mut |_| {};
         let add = AddToStore {
             name: format!("{name}-builder").as_str().into(),
@@ -101,7 +101,7 @@ impl Built {
     }
 }
 
-async fn connect(daemon: &GuixDaemon) -> GuixClient {
+pub(crate) async fn connect(daemon: &GuixDaemon) -> GuixClient {
     let mut client = daemon.connect(Options::guix(StoreDir::GUIX)).await;
     let log = &mut |_| {};
     let set = client.call(&SetOptions::default(), log).await;
@@ -261,7 +261,7 @@ async fn send(client: &mut GuixClient, stream: &[u8]) -> Result<Vec<StorePath>, 
 }
 
 /// What a shell command prints on a daemon's machine.
-async fn guix(daemon: &GuixDaemon, command: &str) -> String {
+pub(crate) async fn guix(daemon: &GuixDaemon, command: &str) -> String {
     let output = daemon.command(&["sh", "-c", command]).output();
     let output = within(output).await.expect("it starts");
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -14,6 +14,7 @@ mod copy;
 mod copy_example;
 mod cut_uploads;
 mod daemon;
+mod export;
 mod guix;
 mod guix_builds;
 mod guix_client;

@@ -25,5 +25,7 @@ mod pipelining;
 mod record;
 mod same_replies;
 mod serve;
+#[path = "../recorded/serve_conversation.rs"]
+mod serve_conversation;
 #[path = "../memory/store.rs"]
 mod store;

@@ -3,16 +3,18 @@
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use store_path::StoreDir;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use worker_protocol::Version;
 use worker_protocol::client::{Client, Options};
+use worker_protocol::{Version, serve};
 
 use crate::conversation::Conversation;
 use crate::daemon::{Daemon, GuixDaemon};
+use crate::serve_conversation::ServeConversation;
 
 /// A stream that keeps a copy of what passes through it.
 struct Copying<S> {
@@ -59,23 +61,55 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Copying<S> {
     }
 }
 
+/// Streams that are copied, and what was read and written through them.
+struct Copied<R, W> {
+    reader: Copying<R>,
+    writer: Copying<W>,
+    copies: [Arc<Mutex<Vec<u8>>>; 2],
+}
+
+impl<R, W> Copied<R, W> {
+    fn new(reader: R, writer: W) -> Copied<R, W> {
+        let copies = [Arc::<Mutex<Vec<u8>>>::default(), Arc::default()];
+        let copying = |index: usize| copies[index].clone();
+        let (read, written) = (copying(0), copying(1));
+        Copied {
+            reader: Copying {
+                stream: reader,
+                copy: read,
+            },
+            writer: Copying {
+                stream: writer,
+                copy: written,
+            },
+            copies,
+        }
+    }
+}
+
+/// Writes a recording: what one side said, what the other one said, and where the store is.
+fn keep(name: &str, ends: [&str; 2], copies: &[Arc<Mutex<Vec<u8>>>; 2], store_dir: &StoreDir) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings");
+    let write = |end: &str, bytes: &[u8]| {
+        let file = directory.join(format!("{name}.{end}"));
+        std::fs::write(file, bytes).expect("it can be written");
+    };
+    for (end, bytes) in ends.iter().zip(copies) {
+        write(end, &bytes.lock().expect("nothing panics"));
+    }
+    write("store", store_dir.as_str().as_bytes());
+}
+
 async fn record<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     client: Client<R, W>,
     options: Options,
     name: &str,
 ) {
-    let copies = [Arc::<Mutex<Vec<u8>>>::default(), Arc::default()];
     let (reader, writer, _) = client.into_parts();
-    let reader = Copying {
-        stream: reader,
-        copy: copies[0].clone(),
-    };
-    let writer = Copying {
-        stream: writer,
-        copy: copies[1].clone(),
-    };
+    let copied = Copied::new(reader, writer);
     let store_dir = options.store_dir.clone();
-    let mut conversation = Conversation::new(Client::new(reader, writer, options));
+    let client = Client::new(copied.reader, copied.writer, options);
+    let mut conversation = Conversation::new(client);
     conversation
         .run()
         .await
@@ -86,14 +120,31 @@ async fn record<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         .unwrap_or("unknown")
         .to_owned();
     eprintln!("recorded {name}, which says it is {version}");
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings");
-    for (end, bytes) in ["daemon", "client"].iter().zip(&copies) {
-        let bytes = bytes.lock().expect("nothing panics");
-        std::fs::write(directory.join(format!("{name}.{end}")), &bytes[..])
-            .expect("it can be written");
-    }
-    std::fs::write(directory.join(format!("{name}.store")), store_dir.as_str())
-        .expect("it can be written");
+    keep(name, ["daemon", "client"], &copied.copies, &store_dir);
+}
+
+async fn record_serving(daemon: &Daemon) {
+    let name = format!("serve/nix-{}", daemon.version().await);
+    let mut program = daemon.command("nix-store");
+    program
+        .args(["--serve", "--write"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    let mut process = program.spawn().expect("nix-store starts");
+    let writer = process.stdin.take().expect("it is piped");
+    let reader = process.stdout.take().expect("it is piped");
+    let copied = Copied::new(reader, writer);
+    let store_dir = daemon.store_dir.clone();
+    let client = serve::Client::new(copied.reader, copied.writer, store_dir.clone(), None);
+    let mut conversation = ServeConversation::new(client);
+    conversation
+        .run()
+        .await
+        .unwrap_or_else(|error| panic!("{name}: {error}\n{:#?}", conversation.heard));
+    eprintln!("recorded {name}");
+    keep(&name, ["server", "client"], &copied.copies, &store_dir);
 }
 
 #[tokio::test]
@@ -109,6 +160,7 @@ async fn recordings_are_made_when_asked_for() {
         };
         let (client, _process) = daemon.connect(options.clone());
         record(client, options, &format!("nix-{}", daemon.version().await)).await;
+        record_serving(&daemon).await;
     }
     for daemon in GuixDaemon::all().await {
         let options = Options::guix(StoreDir::GUIX);

@@ -15,7 +15,7 @@ use worker_protocol::{
     Version,
 };
 
-fn path(name: &str) -> StorePath {
+pub(crate) fn path(name: &str) -> StorePath {
     let hash = HashAlgorithm::Sha256.hash(name.as_bytes());
     let digest = hash.digest()[..20].try_into().expect("it is longer");
     StorePath::from_parts(digest, name).expect("a good name")

@@ -1,6 +1,8 @@
 //! Recorded conversations with real daemons, said again: whole, in pieces, and cut anywhere.
 
 mod conversation;
+mod serve;
+mod serve_conversation;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,26 +26,35 @@ struct Recording {
     client: Vec<u8>,
 }
 
-fn recordings() -> Vec<Recording> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings");
+/// The recordings in a directory, by the files that hold their stores' directories.
+fn stores(directory: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(directory)
         .expect("the directory is part of the crate")
         .map(|entry| entry.expect("it can be read").path())
         .filter(|path| path.extension().is_some_and(|end| end == "store"))
         .collect();
     paths.sort();
+    paths
+}
+
+fn store_dir(path: &Path) -> StoreDir {
+    let text = std::fs::read_to_string(path).expect("it is there");
+    StoreDir::new(text).expect("it was one when it was written")
+}
+
+fn name(path: &Path) -> String {
+    let name = path.file_stem().expect("it has a name");
+    name.display().to_string()
+}
+
+fn recordings() -> Vec<Recording> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings");
     let read =
         |path: &Path, end: &str| std::fs::read(path.with_extension(end)).expect("it is there");
-    let recordings: Vec<Recording> = paths
+    let recordings: Vec<Recording> = stores(&directory)
         .iter()
         .map(|path| {
-            let text = std::fs::read_to_string(path).expect("it is there");
-            let store_dir = StoreDir::new(text).expect("it was one when it was written");
-            let name = path
-                .file_stem()
-                .expect("it has a name")
-                .display()
-                .to_string();
+            let (name, store_dir) = (name(path), store_dir(path));
             let options = match name.starts_with("guix") {
                 true => Options::guix(store_dir),
                 false => Options {

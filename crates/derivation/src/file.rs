@@ -1,6 +1,6 @@
 //! A `.drv` file in hand.
 
-use store_path::{HashAlgorithm, StoreDir, StorePath, StorePathCow, StorePathRef};
+use store_path::{Hash, StoreDir, StorePath, StorePathCow, StorePathRef};
 
 use crate::parse::{self, Sections};
 use crate::{Derivation, Error, PathsError};
@@ -90,7 +90,7 @@ fn store_path(
     text: &[u8],
     derivation: &Derivation<'_>,
 ) -> Result<StorePath, PathsError> {
-    let hash = HashAlgorithm::Sha256.hash(text);
+    let hash = Hash::sha256_of(text);
     let inputs = derivation
         .input_derivations
         .keys()

@@ -15,7 +15,7 @@ pub use walk::WalkError;
 use std::collections::{BTreeSet, HashMap};
 
 use data_encoding::HEXLOWER;
-use store_path::{HashAlgorithm, StoreDir, StorePath, StorePathRef};
+use store_path::{StoreDir, StorePath, StorePathRef};
 
 use crate::path_hasher::PathHashing;
 use crate::{DerivationFile, Kind, KindError, OutputName, SortedSet};
@@ -212,7 +212,7 @@ fn push_names<'a>(text: &mut Vec<u8>, names: impl IntoIterator<Item = &'a str>) 
 
 /// The digest of some pieces, one behind the other.
 pub(crate) fn sha256(pieces: &[&[u8]]) -> Digest {
-    let mut hasher = store_path::Hasher::new(HashAlgorithm::Sha256);
+    let mut hasher = store_path::Hasher::sha256();
     for piece in pieces {
         hasher.update(piece);
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use store_path::{HashAlgorithm, StorePathRef, base32, compress_hash, output_path_name};
+use store_path::{Hash, StorePathRef, base32, compress_hash, output_path_name};
 
 use crate::derivation_name;
 
@@ -33,7 +33,7 @@ impl Placeholder {
     }
 
     fn of_text(text: &str) -> Self {
-        let hash = HashAlgorithm::Sha256.hash(text.as_bytes());
+        let hash = Hash::sha256_of(text.as_bytes());
         Self(
             hash.digest()
                 .try_into()

@@ -49,9 +49,9 @@ impl StoreDir {
     /// [`FingerprintError`] if `hash` is not SHA-256 or `name` is not a name.
     ///
     /// ```
-    /// use store_path::{HashAlgorithm, StoreDir};
+    /// use store_path::{Hash, StoreDir};
     ///
-    /// let path = StoreDir::NIX.make_text_path("foo", &HashAlgorithm::Sha256.hash(b"bar"), [])?;
+    /// let path = StoreDir::NIX.make_text_path("foo", &Hash::sha256_of(b"bar"), [])?;
     /// assert_eq!(path.base_name(), "vxjiwkjkn7x4079qvh1jkl5pn05j2aw0-foo");
     /// # Ok::<(), store_path::FingerprintError>(())
     /// ```
@@ -102,9 +102,9 @@ impl StoreDir {
     /// [`FingerprintError`] if `name` is not a name, or the method is text and the hash not SHA-256.
     ///
     /// ```
-    /// use store_path::{ContentAddress, ContentAddressMethod, HashAlgorithm, StoreDir};
+    /// use store_path::{ContentAddress, ContentAddressMethod, Hash, StoreDir};
     ///
-    /// let address = ContentAddress { method: ContentAddressMethod::Flat, hash: HashAlgorithm::Sha256.hash(b"") };
+    /// let address = ContentAddress { method: ContentAddressMethod::Flat, hash: Hash::sha256_of(b"") };
     /// let path = StoreDir::NIX.make_fixed_output_path("empty", &address)?;
     /// assert_eq!(path.base_name(), "1q82x5ah029adc0r5p06p3ivlzzh3hss-empty");
     /// # Ok::<(), store_path::FingerprintError>(())
@@ -145,11 +145,7 @@ impl StoreDir {
                     method.prefix(),
                     hash.print(HashFormat::Base16)
                 );
-                self.make_store_path(
-                    "output:out",
-                    &HashAlgorithm::Sha256.hash(inner.as_bytes()),
-                    name,
-                )
+                self.make_store_path("output:out", &Hash::sha256_of(inner.as_bytes()), name)
             }
         }
     }
@@ -180,7 +176,7 @@ impl StoreDir {
         name: &str,
     ) -> Result<StorePath, FingerprintError> {
         let fingerprint = format!("{kind}:{}:{self}:{name}", hash.print(HashFormat::Base16));
-        let digest = compress_hash(HashAlgorithm::Sha256.hash(fingerprint.as_bytes()).digest());
+        let digest = compress_hash(Hash::sha256_of(fingerprint.as_bytes()).digest());
         Ok(StorePath::from_parts(digest, name)?)
     }
 }

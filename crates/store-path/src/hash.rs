@@ -1,6 +1,8 @@
 //! The hashes that stores know, in all the forms they are written in.
 
 mod algorithm;
+#[cfg(feature = "hashes")]
+mod other;
 mod text;
 
 pub use algorithm::{HashAlgorithm, Hasher};
@@ -11,9 +13,9 @@ use std::fmt;
 /// The digest of a [`HashAlgorithm`], with the algorithm.
 ///
 /// ```
-/// use store_path::{Hash, HashAlgorithm, HashFormat};
+/// use store_path::{Hash, HashFormat};
 ///
-/// let hash = HashAlgorithm::Sha256.hash(b"");
+/// let hash = Hash::sha256_of(b"");
 /// assert_eq!(hash.print(HashFormat::Sri), "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
 /// assert_eq!(hash.print(HashFormat::Base32), "sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73");
 /// assert_eq!("sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73".parse(), Ok(hash));
@@ -35,6 +37,14 @@ impl Hash {
         let mut bytes = [0; HashAlgorithm::MAX_LEN];
         bytes[..digest.len()].copy_from_slice(digest);
         Some(Self { algorithm, bytes })
+    }
+
+    /// The SHA-256 of bytes in hand. See [`Hasher`] for bytes that come in pieces, and for other algorithms.
+    #[must_use]
+    pub fn sha256_of(bytes: &[u8]) -> Self {
+        let mut hasher = Hasher::sha256();
+        hasher.update(bytes);
+        hasher.finish()
     }
 
     /// A SHA-256 digest.

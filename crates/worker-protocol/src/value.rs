@@ -164,12 +164,14 @@ impl Value for Option<StorePath> {
 /// The SHA-256 of an archive: what path infos tell of it. The protocol has no other algorithm there.
 ///
 /// ```
-/// use store_path::{Hash, HashAlgorithm};
+/// use store_path::Hash;
 /// use worker_protocol::NarHash;
 ///
 /// let hash = NarHash::of(b"an archive");
 /// assert_eq!(NarHash::from_hash(hash.hash()), Some(hash));
-/// assert_eq!(NarHash::from_hash(HashAlgorithm::Sha512.hash(b"an archive")), None);
+/// let md5: Hash = "md5:d41d8cd98f00b204e9800998ecf8427e".parse()?;
+/// assert_eq!(NarHash::from_hash(md5), None);
+/// # Ok::<(), store_path::HashError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NarHash(pub [u8; 32]);
@@ -178,7 +180,7 @@ impl NarHash {
     /// The hash of an archive in hand.
     #[must_use]
     pub fn of(archive: &[u8]) -> NarHash {
-        let hash = HashAlgorithm::Sha256.hash(archive);
+        let hash = store_path::Hash::sha256_of(archive);
         NarHash::from_hash(hash).expect("it is a SHA-256")
     }
 

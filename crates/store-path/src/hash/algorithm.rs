@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use sha2::Digest;
 
+#[cfg(feature = "hashes")]
+use super::other::Other;
 use super::{Hash, HashError, HashErrorKind};
 
 /// A hash function that Nix or Guix knows.
@@ -78,7 +80,8 @@ impl HashAlgorithm {
         all.find(|algorithm| algorithm.name() == name)
     }
 
-    /// Hashes bytes in hand.
+    /// Hashes bytes in hand. Feature `hashes`; [`Hash::sha256_of`] needs none.
+    #[cfg(feature = "hashes")]
     #[must_use]
     pub fn hash(self, bytes: &[u8]) -> Hash {
         let mut hasher = Hasher::new(self);
@@ -104,58 +107,43 @@ impl FromStr for HashAlgorithm {
 /// A hash being computed over bytes that arrive piece by piece.
 ///
 /// ```
-/// use store_path::{HashAlgorithm, Hasher};
+/// use store_path::{Hash, Hasher};
 ///
-/// let mut hasher = Hasher::new(HashAlgorithm::Sha1);
+/// let mut hasher = Hasher::sha256();
 /// hasher.update(b"a");
 /// hasher.update(b"b");
-/// assert_eq!(hasher.finish(), HashAlgorithm::Sha1.hash(b"ab"));
+/// assert_eq!(hasher.finish(), Hash::sha256_of(b"ab"));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Hasher(State);
 
 #[derive(Clone, Debug)]
 enum State {
-    Md5(md5::Md5),
-    Sha1(sha1::Sha1),
     Sha256(sha2::Sha256),
-    Sha512(sha2::Sha512),
-    Sha3_256(sha3::Sha3_256),
-    Sha3_512(sha3::Sha3_512),
-    Blake2s256(blake2::Blake2s256),
-    // By far the largest: a tree of hashes.
-    Blake3(Box<blake3::Hasher>),
+    #[cfg(feature = "hashes")]
+    Other(Other),
 }
 
 impl Hasher {
-    /// Starts a hash.
+    /// Starts a SHA-256.
+    #[must_use]
+    pub fn sha256() -> Self {
+        Self(State::Sha256(sha2::Sha256::new()))
+    }
+
+    /// Starts a hash of any algorithm. Feature `hashes`.
+    #[cfg(feature = "hashes")]
     #[must_use]
     pub fn new(algorithm: HashAlgorithm) -> Self {
-        Self(match algorithm {
-            HashAlgorithm::Md5 => State::Md5(md5::Md5::new()),
-            HashAlgorithm::Sha1 => State::Sha1(sha1::Sha1::new()),
-            HashAlgorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
-            HashAlgorithm::Sha512 => State::Sha512(sha2::Sha512::new()),
-            HashAlgorithm::Sha3_256 => State::Sha3_256(sha3::Sha3_256::new()),
-            HashAlgorithm::Sha3_512 => State::Sha3_512(sha3::Sha3_512::new()),
-            HashAlgorithm::Blake2s256 => State::Blake2s256(blake2::Blake2s256::new()),
-            HashAlgorithm::Blake3 => State::Blake3(Box::default()),
-        })
+        Other::new(algorithm).map_or_else(Self::sha256, |other| Self(State::Other(other)))
     }
 
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
-            State::Md5(state) => state.update(bytes),
-            State::Sha1(state) => state.update(bytes),
             State::Sha256(state) => state.update(bytes),
-            State::Sha512(state) => state.update(bytes),
-            State::Sha3_256(state) => state.update(bytes),
-            State::Sha3_512(state) => state.update(bytes),
-            State::Blake2s256(state) => state.update(bytes),
-            State::Blake3(state) => {
-                state.update(bytes);
-            }
+            #[cfg(feature = "hashes")]
+            State::Other(state) => state.update(bytes),
         }
     }
 
@@ -163,15 +151,9 @@ impl Hasher {
     #[must_use]
     pub fn finish(self) -> Hash {
         match self.0 {
-            State::Md5(state) => Hash::new(HashAlgorithm::Md5, &state.finalize()),
-            State::Sha1(state) => Hash::new(HashAlgorithm::Sha1, &state.finalize()),
-            State::Sha256(state) => Hash::new(HashAlgorithm::Sha256, &state.finalize()),
-            State::Sha512(state) => Hash::new(HashAlgorithm::Sha512, &state.finalize()),
-            State::Sha3_256(state) => Hash::new(HashAlgorithm::Sha3_256, &state.finalize()),
-            State::Sha3_512(state) => Hash::new(HashAlgorithm::Sha3_512, &state.finalize()),
-            State::Blake2s256(state) => Hash::new(HashAlgorithm::Blake2s256, &state.finalize()),
-            State::Blake3(state) => Hash::new(HashAlgorithm::Blake3, state.finalize().as_bytes()),
+            State::Sha256(state) => Hash::sha256(state.finalize().into()),
+            #[cfg(feature = "hashes")]
+            State::Other(state) => state.finish(),
         }
-        .expect("a digest has the length of its algorithm")
     }
 }

@@ -10,17 +10,16 @@ use worker_protocol::operation::{AddMultipleToStore, AddToStoreNar};
 
 use crate::daemon::{Daemon, DaemonClient, Source, source};
 
-/// 10,000 small paths in one upload: what the session makes of them, and all of it with a daemon. 1,000 of them
-/// one request each, at once and one by one.
+/// How many paths are added.
+const COUNT: u32 = 10_000;
+
+/// 10,000 small paths in one upload: what the session makes of them, and all of it with a daemon. Beside it the same
+/// paths in a request each, sent at once and one by one.
 pub(crate) fn bench(criterion: &mut Criterion, runtime: &Runtime) {
-    let small = |daemon: &Daemon, count: u32| -> Vec<_> {
-        let each = |number: u32| source(&daemon.store_dir, "small", &number.to_le_bytes());
-        (0..count).map(each).collect()
-    };
     let mut group = criterion.benchmark_group("worker-protocol/add");
-    group.throughput(Throughput::Elements(10_000));
+    group.throughput(Throughput::Elements(COUNT.into()));
     group.bench_function("10,000 together, into memory", |bencher| {
-        let paths = small(&Daemon::new(), 10_000);
+        let paths = small(&Daemon::new());
         bencher.iter(|| encode_together(&paths));
     });
     group.bench_function("10,000 together", |bencher| {
@@ -28,39 +27,36 @@ pub(crate) fn bench(criterion: &mut Criterion, runtime: &Runtime) {
             let add = async |client: &mut DaemonClient, paths: &[_]| {
                 send_together(client, paths).await;
             };
-            runtime.block_on(adding(rounds, |daemon| small(daemon, 10_000), add))
+            runtime.block_on(adding(rounds, add))
         });
     });
-    group.throughput(Throughput::Elements(1_000));
-    group.bench_function("1,000 each by itself, at once", |bencher| {
-        bencher.iter_custom(|rounds| {
-            let add = async |client: &mut DaemonClient, paths: &[_]| {
-                send_each(client, paths, false).await;
-            };
-            runtime.block_on(adding(rounds, |daemon| small(daemon, 1_000), add))
+    for (name, wait) in [
+        ("10,000 each by itself, at once", false),
+        ("10,000 each by itself, one by one", true),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|rounds| {
+                let add = async |client: &mut DaemonClient, paths: &[_]| {
+                    send_each(client, paths, wait).await;
+                };
+                runtime.block_on(adding(rounds, add))
+            });
         });
-    });
-    group.bench_function("1,000 one by one", |bencher| {
-        bencher.iter_custom(|rounds| {
-            let add = async |client: &mut DaemonClient, paths: &[_]| {
-                send_each(client, paths, true).await;
-            };
-            runtime.block_on(adding(rounds, |daemon| small(daemon, 1_000), add))
-        });
-    });
+    }
     group.finish();
 }
 
+fn small(daemon: &Daemon) -> Vec<Source> {
+    let each = |number: u32| source(&daemon.store_dir, "small", &number.to_le_bytes());
+    (0..COUNT).map(each).collect()
+}
+
 /// How long `rounds` of adding take, each to a new store.
-async fn adding(
-    rounds: u64,
-    paths: impl Fn(&Daemon) -> Vec<Source>,
-    add: impl AsyncFn(&mut DaemonClient, &[Source]),
-) -> Duration {
+async fn adding(rounds: u64, add: impl AsyncFn(&mut DaemonClient, &[Source])) -> Duration {
     let mut took = Duration::ZERO;
     for _ in 0..rounds {
         let daemon = Daemon::new();
-        let paths = paths(&daemon);
+        let paths = small(&daemon);
         let (mut client, _process) = daemon.connect().await;
         let started = Instant::now();
         add(&mut client, &paths).await;

@@ -11,6 +11,7 @@ use super::{Hash, HashError, HashErrorKind};
 
 /// A hash function that Nix or Guix knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum HashAlgorithm {
     /// 16 bytes; broken, still seen in old fixed-output derivations.
     Md5,

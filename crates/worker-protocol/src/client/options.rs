@@ -5,7 +5,7 @@ use crate::Error;
 use crate::Version;
 use crate::wire::limit;
 
-/// How a client introduces itself.
+/// How a client introduces itself. Make one with `Options { .., ..Options::nix(store_dir) }`: there will be more fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Where the daemon's store has its paths.

@@ -3,7 +3,8 @@ use store_path::StoreDir;
 use crate::Version;
 use crate::wire::{Text, limit};
 
-/// How a server introduces itself.
+/// How a server introduces itself. Make one with `Options { .., ..Options::nix(store_dir, version) }`: there will be
+/// more fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Where the store has its paths.

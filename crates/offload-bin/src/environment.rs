@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::unistd::{Uid, User, gethostname};
 use offload::hook::{GuixSurroundings, Surroundings};
 use offload::link::{Identity, Timeouts};
-use offload::local::{GuixDirectories, GuixKeys, Limits, StoreDirectories};
+use offload::local::{GuixDirectories, GuixKeys, Limits, OUTPUT_LOCK, StoreDirectories};
 use offload::machines::scheme::{GuixRepl, MachineFile, read_machine_file};
 use offload::store;
 
@@ -34,7 +34,7 @@ pub(crate) fn surroundings() -> Surroundings {
 /// The same, and what `OFFLOAD_BOUNDS` says of the endpoint's clients.
 pub(crate) fn endpoint_surroundings() -> (Surroundings, store::Bounds) {
     let defaults = StoreDirectories::default();
-    let (timeouts, bounds) = timeouts();
+    let bounds = bounds();
     let surroundings = Surroundings {
         directories: StoreDirectories {
             store: variable("NIX_STORE_DIR").unwrap_or(defaults.store),
@@ -42,9 +42,10 @@ pub(crate) fn endpoint_surroundings() -> (Surroundings, store::Bounds) {
         },
         programs: nix_programs().unwrap_or_default(),
         identity: identity(),
-        timeouts,
+        timeouts: bounds.timeouts,
+        output_lock: bounds.output_lock,
     };
-    (surroundings, bounds)
+    (surroundings, bounds.clients)
 }
 
 /// The folder that the daemon's own program is in, which called this one as a hook.
@@ -54,9 +55,30 @@ fn nix_programs() -> Option<PathBuf> {
     folder.join("nix-store").exists().then(|| folder.to_owned())
 }
 
-fn timeouts() -> (Timeouts, store::Bounds) {
+/// How long is waited, and for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bounds {
+    /// For a machine.
+    timeouts: Timeouts,
+    /// For a client of the store endpoint.
+    clients: store::Bounds,
+    /// For another process that brings in the same output.
+    output_lock: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            timeouts: Timeouts::default(),
+            clients: store::Bounds::default(),
+            output_lock: OUTPUT_LOCK,
+        }
+    }
+}
+
+fn bounds() -> Bounds {
     let text = variable(BOUNDS).unwrap_or_default();
-    bounds(&text).unwrap_or_else(|problem| {
+    parse_bounds(&text).unwrap_or_else(|problem| {
         eprintln!("offload: {BOUNDS} is left aside: {problem}");
         Default::default()
     })
@@ -70,7 +92,7 @@ pub(crate) async fn guix_surroundings() -> GuixSurroundings {
         keys: guix_keys(&directories),
         directories,
         identity: identity(),
-        timeouts: timeouts().0,
+        timeouts: bounds().timeouts,
         limits: limits(),
     }
 }
@@ -166,11 +188,16 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Reads `connect=5,key-exchange=5,authentication=5,channel=5,greeting=5,keep-alive=2.5`, and for clients
+/// Reads `connect=5,key-exchange=5,authentication=5,channel=5,greeting=5,keep-alive=2.5,output-lock=600`, and for clients
 /// `client-greeting=5,client-request=30,client-silence=60,client-idle=3600`, each in seconds; what is not
 /// named keeps its default.
-fn bounds(text: &str) -> Result<(Timeouts, store::Bounds), String> {
-    let (mut timeouts, mut clients) = (Timeouts::default(), store::Bounds::default());
+fn parse_bounds(text: &str) -> Result<Bounds, String> {
+    let mut bounds = Bounds::default();
+    let Bounds {
+        timeouts,
+        clients,
+        output_lock,
+    } = &mut bounds;
     let pairs = text.split(',').filter(|_| !text.is_empty());
     for pair in pairs {
         let (name, seconds) = pair.split_once('=').unwrap_or((pair, ""));
@@ -181,6 +208,7 @@ fn bounds(text: &str) -> Result<(Timeouts, store::Bounds), String> {
             "channel" => &mut timeouts.channel,
             "greeting" => &mut timeouts.greeting,
             "keep-alive" => &mut timeouts.keep_alive,
+            "output-lock" => &mut *output_lock,
             "client-greeting" => &mut clients.greeting,
             "client-request" => &mut clients.request,
             "client-silence" => &mut clients.silence,
@@ -192,7 +220,7 @@ fn bounds(text: &str) -> Result<(Timeouts, store::Bounds), String> {
             .filter(|bound| !bound.is_zero())
             .ok_or_else(|| format!("{name} is no number of seconds above zero: {seconds:?}"))?;
     }
-    Ok((timeouts, clients))
+    Ok(bounds)
 }
 
 /// The user who runs this, and the environment that configuration files refer to. Daemons are often
@@ -247,18 +275,19 @@ mod tests {
     fn bounds_are_seconds_by_name() {
         let defaults = Timeouts::default();
         assert_eq!(
-            bounds("connect=5, keep-alive=0.5,client-silence=7"),
-            Ok((
-                Timeouts {
+            parse_bounds("connect=5, keep-alive=0.5,client-silence=7,output-lock=9"),
+            Ok(Bounds {
+                timeouts: Timeouts {
                     connect: Duration::from_secs(5),
                     keep_alive: Duration::from_millis(500),
                     ..defaults
                 },
-                store::Bounds {
+                clients: store::Bounds {
                     silence: Duration::from_secs(7),
                     ..store::Bounds::default()
-                }
-            ))
+                },
+                output_lock: Duration::from_secs(9),
+            })
         );
         let wrong = [
             "patience=5",
@@ -267,7 +296,7 @@ mod tests {
             "channel=-1",
             "channel=1e99",
         ];
-        insta::assert_snapshot!(wrong.map(|text| bounds(text).unwrap_err()).join("\n"), @r#"
+        insta::assert_snapshot!(wrong.map(|text| parse_bounds(text).unwrap_err()).join("\n"), @r#"
         no bound is called "patience"
         connect is no number of seconds above zero: ""
         connect is no number of seconds above zero: "0"

@@ -2,7 +2,7 @@
 //! program, which hands them to the machines of `/etc/nix/machines`. Nix 2.3.7 knows no such line.
 
 mod bad_clients;
-mod client;
+pub(crate) mod client;
 mod fleet;
 mod new_user;
 pub(crate) mod service;

@@ -13,7 +13,7 @@ pub(crate) const FLOATING: &str =
     "__contentAddressed = true; outputHashMode = \"recursive\"; outputHashAlgo = \"sha256\";";
 
 /// A bed whose machine's line has the feature that such derivations require.
-fn bed_with_feature() -> MutexGuard<'static, Bed> {
+pub(crate) fn bed_with_feature() -> MutexGuard<'static, Bed> {
     let bed = bed();
     let line = MachineLine {
         supported_features: "ca-derivations".into(),

@@ -21,6 +21,7 @@ mod optimise;
 mod places;
 mod registration;
 mod rows;
+mod same_output;
 mod schema;
 mod setup;
 mod ssh;

@@ -50,13 +50,13 @@ pub(super) async fn make(
     let claim = remote.queue_build_of_path(&job.path, &job.wanted).await?;
     let mut requests = outputs::Requests::default();
     if !job.is_floating() {
-        requests = outputs::request(remote, order, None).await?;
+        requests = outputs::request(remote, order, None, log).await?;
     }
     copy::confirm(remote, sent, log).await?;
     let result = remote.built(claim, job.options, log).await?;
     judge(&result)?;
     if job.is_floating() {
-        requests = outputs::request(remote, order, Some(&result)).await?;
+        requests = outputs::request(remote, order, Some(&result), log).await?;
     }
     Ok(Made {
         result,

@@ -74,7 +74,9 @@ pub async fn build(
     job: &Job,
     log: &mut Log,
 ) -> Result<Built, Failure> {
-    let made = make(remote, &store.local, job, Wish::Archives, log).await?;
+    let mut made = make(remote, &store.local, job, Wish::Archives, log).await?;
+    // Until they are registered.
+    let _locks = std::mem::take(&mut made.requests.locks);
     // Before anything is brought in that could not be registered.
     let realisations = outputs::realisations(store.local.store_dir(), job, &made.result)?;
     let outputs = outputs::receive(remote, store, job, made.requests, log).await?;
@@ -226,13 +228,13 @@ async fn by_derivation(
     let claim = remote.queue_build(job).await?;
     let mut requests = Requests::default();
     if !job.is_floating() {
-        requests = outputs::request(remote, order, None).await?;
+        requests = outputs::request(remote, order, None, log).await?;
     }
     copy::confirm(remote, sent, log).await?;
     let result = remote.built(claim, job.options, log).await?;
     judge(&result)?;
     if job.is_floating() {
-        requests = outputs::request(remote, order, Some(&result)).await?;
+        requests = outputs::request(remote, order, Some(&result), log).await?;
     }
     Ok(Made {
         result,

@@ -1,6 +1,7 @@
 //! The outputs of a build: which are wanted, what they must be, bringing them in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use store_path::{ContentAddress, StoreDir, StorePath, output_path_name};
 use worker_protocol::{BuildResult, PathInfo, Realisation, ValidPathInfo};
@@ -9,8 +10,8 @@ use super::{Order, Wish};
 use crate::copy;
 use crate::failure::Failure;
 use crate::job::{Content, Job, JobOutput};
-use crate::local::{LocalStore, NixStore};
-use crate::log::{Copying, Log};
+use crate::local::{LocalStore, NixStore, PathLocks};
+use crate::log::{Copying, Level, Log};
 use crate::remote::{ArchiveClaim, InfoClaim, Remote};
 
 /// An output whose path is known by now.
@@ -29,6 +30,8 @@ pub(crate) struct Requests {
     pub(crate) all: Vec<Output>,
     /// What was asked, in order.
     pub(crate) asked: Vec<Asked>,
+    /// Of those that nobody could have locked before: their paths are known now.
+    pub(super) locks: PathLocks,
 }
 
 /// What was asked of one output.
@@ -43,6 +46,7 @@ pub(super) async fn request(
     remote: &mut Remote,
     order: &Order<'_>,
     result: Option<&BuildResult>,
+    log: &mut Log,
 ) -> Result<Requests, Failure> {
     let &Order { store, job, wish } = order;
     let all = job.outputs.iter();
@@ -50,6 +54,10 @@ pub(super) async fn request(
     let all: Vec<_> = all.filter_map(|output| located(output, result)).collect();
     let is_wanted = |output: &&Output| job.wanted.contains(&output.name);
     let wanted = all.iter().filter(is_wanted);
+    let locks = match wish {
+        Wish::Archives => lock(store, &all, log).await?,
+        Wish::Infos => PathLocks::default(),
+    };
     let asked = match wish {
         Wish::Archives => ask(remote, missing(store, wanted)?, true).await?,
         Wish::Infos => {
@@ -59,7 +67,20 @@ pub(super) async fn request(
             ask(remote, wanted, archive).await?
         }
     };
-    Ok(Requests { all, asked })
+    Ok(Requests { all, asked, locks })
+}
+
+/// Locks the floating outputs, all at once: which of them are brought in is known later. The daemon
+/// has locked all others.
+async fn lock(store: &LocalStore, outputs: &[Output], log: &mut Log) -> Result<PathLocks, Failure> {
+    let is_floating = |output: &&Output| matches!(output.content, Content::Floating { .. });
+    let floating = outputs.iter().filter(is_floating);
+    let paths = floating.map(|output| output.path.clone()).collect();
+    let waiting = |path: &Path| {
+        let message = format!("offload: waiting for the lock on {}", path.display());
+        log.daemon.message(Level::Info, &message);
+    };
+    Ok(store.lock_paths(&paths, waiting).await?)
 }
 
 fn located(output: &JobOutput, result: Option<&BuildResult>) -> Option<Output> {
@@ -137,7 +158,7 @@ async fn receive_all(
     copying: &mut Copying,
     log: &mut Log,
 ) -> Result<Vec<ValidPathInfo>, Failure> {
-    let Requests { all, mut asked } = requests;
+    let Requests { all, mut asked, .. } = requests;
     let mut received = BTreeMap::new();
     loop {
         let mut referred = BTreeSet::new();

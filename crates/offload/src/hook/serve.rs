@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use derivation::Derivation;
 use store_path::StorePath;
@@ -33,6 +34,9 @@ pub struct Surroundings {
     pub identity: Identity,
     /// Bounds for connecting.
     pub timeouts: Timeouts,
+    /// How long is waited for another process that brings in the same output: [`OUTPUT_LOCK`](crate::local::OUTPUT_LOCK)
+    /// as a rule.
+    pub output_lock: Duration,
 }
 
 /// Why the hook ends without having accepted a build.
@@ -198,6 +202,7 @@ fn open(
     let mut store = NixStore::open(location, programs)?;
     store.auto_optimise = settings.auto_optimise_store()?;
     store.fsync = settings.fsync_store_paths()?;
+    store.local.output_lock = surroundings.output_lock;
     if let Some(why) = store.why_by_programs() {
         let message = format!("offload: {why}; nix-store and nix-daemon are asked instead");
         log.daemon.message(Level::Talkative, &message);

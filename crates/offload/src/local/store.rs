@@ -1,15 +1,19 @@
 //! A store on this host, beside the daemon that serves it: what Nix's and Guix's have in common.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use derivation::Derivation;
 use store_path::{StoreDir, StorePath};
 use worker_protocol::PathInfo;
 
+use super::path_lock::OUTPUT_LOCK;
 use super::registry::Registry;
+use super::temporary_roots::TemporaryRoots;
 use super::{AuthenticateError, DatabaseError, OptimiseError, ProgramError, StoreLocation};
 
 /// Largest `.drv` file that is read, in bytes; the largest seen in use are some tens of MiB.
@@ -65,6 +69,30 @@ pub enum LocalError {
     /// Equal files could not be shared.
     #[error(transparent)]
     Optimise(#[from] OptimiseError),
+    /// The lock on a path cannot be taken.
+    #[error("failed to lock {}: {source}", path.display())]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Somebody else has held the lock on a path for too long.
+    #[error("failed to lock {} within {} s (bound output-lock): another process brings it in", path.display(), patience.as_secs_f32())]
+    Locked {
+        /// The path.
+        path: PathBuf,
+        /// How long it was waited for.
+        patience: Duration,
+    },
+    /// The garbage collector cannot be told to keep a path.
+    #[error("failed to write {}, which keeps an output from the garbage collector: {source}", path.display())]
+    TemporaryRoot {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// `guix authenticate`, which a key is left to.
     #[error(transparent)]
     Authenticate(#[from] AuthenticateError),
@@ -80,6 +108,11 @@ pub struct LocalStore {
     pub(super) location: StoreLocation,
     pub(super) directory: File,
     pub(super) registry: Registry,
+    /// How long is waited for whoever else brings in the same path, and for a garbage collector that does
+    /// not listen.
+    pub output_lock: Duration,
+    /// What the garbage collector was told to keep.
+    pub(super) temporary_roots: RefCell<Option<TemporaryRoots>>,
 }
 
 impl LocalStore {
@@ -94,6 +127,8 @@ impl LocalStore {
             location,
             directory,
             registry,
+            output_lock: OUTPUT_LOCK,
+            temporary_roots: RefCell::default(),
         })
     }
 

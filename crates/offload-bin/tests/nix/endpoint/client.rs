@@ -1,6 +1,8 @@
 //! A client that speaks the worker protocol with the service itself, as stock's hook would.
 
-use std::{cell::Cell, collections::BTreeSet, os::unix::net::UnixStream, time::Duration};
+use std::{
+    cell::Cell, collections::BTreeSet, os::unix::net::UnixStream, path::Path, time::Duration,
+};
 
 use derivation::Derivation;
 use store_path::{StoreDir, StorePath};
@@ -19,14 +21,19 @@ use super::service::Service;
 use crate::bed::Bed;
 
 /// A conversation with the service.
-pub(super) struct Client {
-    pub(super) runtime: Runtime,
-    pub(super) client: client::Client<OwnedReadHalf, OwnedWriteHalf>,
+pub(crate) struct Client {
+    pub(crate) runtime: Runtime,
+    pub(crate) client: client::Client<OwnedReadHalf, OwnedWriteHalf>,
 }
 
 impl Client {
     pub(super) fn connect(service: &Service<'_>) -> Self {
         Self::over(service.connect())
+    }
+
+    /// With the daemon at that socket.
+    pub(crate) fn at(socket: &Path) -> Self {
+        Self::over(UnixStream::connect(socket).expect("the daemon listens"))
     }
 
     fn over(stream: UnixStream) -> Self {

@@ -4,13 +4,26 @@ use std::path::PathBuf;
 
 use offload::machines::{HostLists, MachineList, host_system, read_list};
 
-/// Reads `list`, or this host's own lists.
+/// Reads `list`, or what this host's builds go by. A list that looks as if they did, and is not read, is told
+/// on standard error.
 pub(crate) fn read(list: Option<&str>) -> MachineList {
-    let system = host_system(std::env::consts::ARCH, std::env::consts::OS);
-    match list {
-        Some(list) => read_list(list, &system),
-        None => host_lists().read(&system),
+    if let Some(list) = list {
+        return read_list(list, &system());
     }
+    let lists = host_lists();
+    let read = lists.read(&system());
+    if lists.own_is_unused(&read) {
+        let own = lists.own.display();
+        eprintln!(
+            "offload: {own} is not what builds of this host's daemon go by: builders of nix.conf names neither it \
+             (builders = @{own}) nor the endpoint; given as the LIST it is looked at"
+        );
+    }
+    read
+}
+
+fn system() -> String {
+    host_system(std::env::consts::ARCH, std::env::consts::OS)
 }
 
 /// This host's own lists, where the environment says.
@@ -21,5 +34,6 @@ fn host_lists() -> HostLists {
         nix: variable("NIX_CONF_DIR").map_or(defaults.nix, PathBuf::from),
         nix_config: variable("NIX_CONFIG").unwrap_or_default(),
         own: defaults.own,
+        program: std::env::current_exe().unwrap_or_default(),
     }
 }

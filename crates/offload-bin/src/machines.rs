@@ -18,9 +18,9 @@ use crate::together::wait_for;
 /// Prints what was understood of the machine lists, and from where.
 #[derive(Args)]
 pub(crate) struct Machines {
-    /// The list: a file's path, or what could stand in `builders`. By default this host's own:
-    /// `builders` of nix.conf (`@/etc/nix/machines` where it says nothing), and
-    /// /etc/offload/machines.toml.
+    /// The list: a file's path, or what could stand in `builders`. By default what this host's builds
+    /// go by: `builders` of nix.conf (`@/etc/nix/machines` where it says nothing), and where that
+    /// names the store endpoint, /etc/offload/machines.toml or else /etc/nix/machines.
     #[arg(value_name = "LIST")]
     list: Option<String>,
     /// The list is Guix's; by default /etc/guix/machines.scm. One whose name ends in .scm is anyway.

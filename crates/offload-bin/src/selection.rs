@@ -15,8 +15,8 @@ pub(crate) struct Selection {
     /// Machines, each by its name, its URI or its host. None means all.
     #[arg(value_name = "MACHINE")]
     machines: Vec<String>,
-    /// Read machines from here instead of this host's own lists: a file's path, or what could stand
-    /// in `builders`.
+    /// Read machines from here instead of what this host's builds go by (see `offload machines
+    /// --help`): a file's path, or what could stand in `builders`.
     #[arg(long, value_name = "LIST")]
     list: Option<String>,
     /// Machines of Guix: those of /etc/guix/machines.scm, or of the file that --list names. A list whose name ends in

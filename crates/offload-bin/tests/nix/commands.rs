@@ -238,3 +238,40 @@ fn a_list_in_toml_builds() {
     bed.assert_same_on_both(output.stdout.trim_end());
     bed.assert_clean();
 }
+
+/// What is looked at is what the hook goes by: a list that nothing names is told of and not read, and where `builders`
+/// names the endpoint, its list is.
+#[test]
+fn the_list_is_that_of_the_hook() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    let own = "/etc/offload/machines.toml";
+    let toml = "machines.other.uri = 'ssh-ng://other'\n";
+    bed.pair.coordinator.write_file(own, toml).unwrap();
+    let explain = |variables: &[&str]| {
+        let command = [&["env"], variables, &[OUR_HOOK, "explain", "--json"]].concat();
+        let output = bed.pair.coordinator.exec(&command).expect("it ends");
+        let document: Value = serde_json::from_str(&output.stdout).expect("JSON is printed");
+        let candidates = document["candidates"].as_array().expect("a list");
+        let machines = candidates.iter().map(|machine| machine["machine"].clone());
+        (machines.collect::<Vec<_>>(), output.stderr)
+    };
+    let (machines, said) = explain(&[]);
+    let hooks = bed.pair.machine_line().uri;
+    assert_eq!(machines, [hooks.as_str()]);
+    assert!(said.contains(own), "{said}");
+    let output = bed.build(&derivation("by-the-hooks-list", "echo > $out", ""), &["-v"]);
+    assert!(
+        output.stderr.contains(&format!("on {hooks}")),
+        "{}",
+        output.stderr
+    );
+
+    let line = bed.run(&[OUR_HOOK, "store", "--print-builders"]);
+    let (machines, said) = explain(&[&format!("NIX_CONFIG=builders = {line}")]);
+    bed.run(&["rm", own]);
+    assert_eq!(machines, ["other"]);
+    assert_eq!(said, "");
+    bed.assert_clean();
+}

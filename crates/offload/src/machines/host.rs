@@ -1,9 +1,13 @@
-//! The machine lists of this host: what `builders` says in its nix.conf, and our own.
+//! The machine lists of this host: what `builders` says in its nix.conf, and the endpoint's.
+//!
+//! A hook is told `builders` by its daemon. Whoever asks about machines looks it up where the daemon has
+//! it from, so that both see the same machines. An entry that is the store endpoint stands for the
+//! machines behind it.
 
 use std::path::{Path, PathBuf};
 
 use super::list::{Place, Reader};
-use super::{MachineList, Origin, Problem};
+use super::{Found, Machine, MachineList, Origin, Problem, ProblemKind, Scheme, read_list};
 
 /// What Nix takes where nix.conf has no `builders`; `/etc/nix` is the configuration's directory.
 const DEFAULT_BUILDERS: &str = "machines";
@@ -19,8 +23,10 @@ pub struct HostLists {
     pub nix: PathBuf,
     /// More settings, which count more than nix.conf: `NIX_CONFIG`.
     pub nix_config: String,
-    /// Our own list: `/etc/offload/machines.toml`.
+    /// The endpoint's own list: `/etc/offload/machines.toml`. A hook reads it where `builders` names it.
     pub own: PathBuf,
+    /// The file of the program that is the endpoint, to tell an entry that starts it. Empty: none does.
+    pub program: PathBuf,
 }
 
 impl Default for HostLists {
@@ -29,6 +35,7 @@ impl Default for HostLists {
             nix: PathBuf::from("/etc/nix"),
             nix_config: String::new(),
             own: PathBuf::from("/etc/offload/machines.toml"),
+            program: PathBuf::new(),
         }
     }
 }
@@ -41,36 +48,100 @@ struct Conf {
 }
 
 impl HostLists {
-    /// Reads what a hook would be given (`builders`, by default `@/etc/nix/machines`), and our own
-    /// list, unless that names it too. `system` stands where neither nix.conf nor an entry has one.
+    /// Reads what this host's builds go by: what a hook is given (`builders`, by default
+    /// `@/etc/nix/machines`). Where an entry of it is the endpoint, the endpoint's list takes its place.
+    /// `system` stands where neither nix.conf nor an entry has one.
     #[must_use]
     pub fn read(&self, system: &str) -> MachineList {
+        let conf = self.conf();
+        let system = conf.system.as_deref().unwrap_or(system);
+        let mut reader = Reader::new(system);
+        match &conf.builders {
+            Some((builders, origin)) => {
+                reader.read_text(builders, &Place::Line(origin.clone()), 0);
+            }
+            None => reader.read_named(&self.nix.join(DEFAULT_BUILDERS)),
+        }
+        let mut list = reader.list;
+        let is_endpoint = |machine: &Machine| self.is_endpoint(machine);
+        if let Some(index) = list.machines.iter().position(is_endpoint) {
+            list.machines.retain(|machine| !self.is_endpoint(machine));
+            let behind = self.read_default(system);
+            let is_read = |path: &Path| list.files.iter().any(|file| file.path == path);
+            // A file that has both the endpoint's entry and the machines behind it counts once.
+            if !behind
+                .files
+                .iter()
+                .any(|file| file.found == Found::Read && is_read(&file.path))
+            {
+                list.machines.splice(index..index, behind.machines);
+                list.problems.extend(behind.problems);
+                list.files.extend(behind.files);
+            }
+        }
+        list
+    }
+
+    /// Reads what the endpoint has builds done by: `list` as a person names it, or else its own list,
+    /// or where there is no such file `/etc/nix/machines`. What nix.conf says of builders does not count:
+    /// it names the endpoint. An entry that is the endpoint is left out.
+    #[must_use]
+    pub fn read_endpoint(&self, list: Option<&str>, system: &str) -> MachineList {
+        match list {
+            Some(list) => self.without_endpoint(read_list(list, system)),
+            None => self.read_default(self.conf().system.as_deref().unwrap_or(system)),
+        }
+    }
+
+    /// Whether the endpoint has a list of its own that has no part in `list`, which builds go by.
+    #[must_use]
+    pub fn own_is_unused(&self, list: &MachineList) -> bool {
+        self.own.exists() && list.files.iter().all(|file| file.path != self.own)
+    }
+
+    fn read_default(&self, system: &str) -> MachineList {
+        let mut reader = Reader::new(system);
+        reader.read_named(&self.own);
+        if reader
+            .list
+            .files
+            .iter()
+            .all(|file| file.found == Found::Missing)
+        {
+            reader.read_named(&self.nix.join(DEFAULT_BUILDERS));
+        }
+        self.without_endpoint(reader.list)
+    }
+
+    fn without_endpoint(&self, mut list: MachineList) -> MachineList {
+        let endpoints = list
+            .machines
+            .extract_if(.., |machine| self.is_endpoint(machine));
+        let problem = |machine: Machine| Problem {
+            origin: machine.origin,
+            kind: ProblemKind::Endpoint,
+        };
+        list.problems.extend(endpoints.map(problem));
+        list
+    }
+
+    /// Whether an entry hands its builds to the endpoint.
+    fn is_endpoint(&self, machine: &Machine) -> bool {
+        let real = |path: &Path| path.canonicalize().ok();
+        let program = machine.remote_program.first();
+        let program = program.and_then(|program| real(Path::new(program)));
+        machine.uri.scheme() == Scheme::SshNg
+            && machine.uri.host() == "localhost"
+            && program.is_some()
+            && program == real(&self.program)
+    }
+
+    fn conf(&self) -> Conf {
         let mut conf = Conf::default();
         conf.read_file(&self.nix.join("nix.conf"), 0);
         let place = Place::Counted("NIX_CONFIG".to_owned());
         conf.read_text(&self.nix_config, &place, &self.nix, 0);
-        let mut reader = Reader::new(conf.system.as_deref().unwrap_or(system));
-        let named = match &conf.builders {
-            Some((builders, origin)) => {
-                reader.read_text(builders, &Place::Line(origin.clone()), 0);
-                Ok(())
-            }
-            None => reader.read_file(&self.nix.join(DEFAULT_BUILDERS), 0),
-        };
-        let own = match reader.list.files.iter().any(|file| file.path == self.own) {
-            true => Ok(()),
-            false => reader.read_file(&self.own, 0),
-        };
-        for error in [named, own].into_iter().filter_map(Result::err) {
-            let origin = Origin {
-                source: "default lists".to_owned(),
-                line: 1,
-                column: None,
-            };
-            let kind = error.into();
-            reader.list.problems.push(Problem { origin, kind });
-        }
-        reader.list
+        conf
     }
 }
 
@@ -134,6 +205,7 @@ mod tests {
             nix: folder.to_owned(),
             nix_config: String::new(),
             own: folder.join("own.toml"),
+            program: folder.join("offload"),
         }
     }
 
@@ -178,6 +250,50 @@ mod tests {
         };
         seen.push(summary(&overruled.read("x-linux"), path));
         insta::assert_snapshot!(seen.join("\n--\n"));
+    }
+
+    #[test]
+    fn the_endpoint_stands_for_the_machines_behind_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let write = |name: &str, text: &str| std::fs::write(path.join(name), text).unwrap();
+        let lists = lists(path);
+        let program = path.join("offload");
+        write("offload", "");
+        let line = format!("ssh-ng://localhost?remote-program={}", program.display());
+        write(
+            "nix.conf",
+            &format!("builders = ssh://a; {line} x - 9; ssh://c"),
+        );
+        write("machines", "ssh://b\n");
+        let mut seen = vec![summary(&lists.read("x"), path)];
+        write("own.toml", "machines.d.uri = 'ssh://d'\n");
+        seen.push(summary(&lists.read("x"), path));
+        seen.push(summary(&lists.read_endpoint(None, "x"), path));
+        std::fs::remove_file(path.join("own.toml")).unwrap();
+        std::fs::remove_file(path.join("nix.conf")).unwrap();
+        write("machines", &format!("ssh://b\n{line}\n"));
+        seen.push(summary(&lists.read("x"), path));
+        seen.push(summary(&lists.read_endpoint(None, "x"), path));
+        seen.push(summary(&lists.read_endpoint(Some(&line), "x"), path));
+        insta::assert_snapshot!(seen.join("\n--\n"));
+    }
+
+    #[test]
+    fn a_list_that_nothing_names_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let lists = lists(path);
+        assert!(!lists.own_is_unused(&lists.read("x")));
+        std::fs::write(&lists.own, "machines.b.uri = 'ssh://b'\n").unwrap();
+        let list = lists.read("x");
+        assert_eq!(list.machines, []);
+        assert!(lists.own_is_unused(&list));
+        let builders = format!("builders = @{}", lists.own.display());
+        std::fs::write(path.join("nix.conf"), builders).unwrap();
+        let list = lists.read("x");
+        assert_eq!(list.machines.len(), 1);
+        assert!(!lists.own_is_unused(&list));
     }
 
     #[test]

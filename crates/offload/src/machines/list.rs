@@ -154,6 +154,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads a file that no text names, if there is one.
+    pub(super) fn read_named(&mut self, path: &Path) {
+        if let Err(error) = self.read_file(path, 0) {
+            let origin = Origin {
+                source: "default lists".to_owned(),
+                line: 1,
+                column: None,
+            };
+            let kind = error.into();
+            self.list.problems.push(Problem { origin, kind });
+        }
+    }
+
     /// Reads a file, if there is one.
     pub(super) fn read_file(&mut self, path: &Path, depth: usize) -> Result<(), IncludeError> {
         if depth == MAX_INCLUDE_DEPTH {

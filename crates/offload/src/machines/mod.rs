@@ -212,6 +212,7 @@ impl Problem {
     pub fn effect(&self) -> Effect {
         match &self.kind {
             ProblemKind::Scheme(problem) => problem.effect(),
+            ProblemKind::Endpoint => Effect::None,
             ProblemKind::ExtraColumn(_) | ProblemKind::Name(_) => Effect::Ignored,
             ProblemKind::Include(_) | ProblemKind::Machines(_) | ProblemKind::Version(_) => {
                 Effect::ListSkipped
@@ -293,6 +294,9 @@ pub enum ProblemKind {
     /// A later edition of the TOML format.
     #[error("version of the machine list is not 1: {0}")]
     Version(String),
+    /// An entry of the endpoint's list would have it hand builds to itself, for ever.
+    #[error("this entry is the endpoint itself, and is left out")]
+    Endpoint,
     /// A file named by `@FILE` could not be read.
     #[error(transparent)]
     Include(#[from] IncludeError),

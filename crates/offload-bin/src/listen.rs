@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use offload::store::{Coordinator, serve};
+use offload::store::serve;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+
+use crate::endpoint::Endpoint;
 
 /// How many file descriptors a client needs: its connection, the store and its database, the daemon's
 /// socket, a connection to a machine with its files, a slot and a ticket.
@@ -22,17 +24,17 @@ const OWN_DESCRIPTORS: u64 = 64;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves clients on a socket until the process ends, at most `max_clients` at a time and half as many of
-/// one user. More wait; of a user who has too many, they are turned away.
+/// one user. More wait; of a user who has too many, they are turned away. Each is served with the machine list
+/// as it is when it connects.
 ///
 /// # Errors
 /// When there is no socket to listen on.
 pub(crate) async fn listen(
     path: &Path,
-    coordinator: Coordinator,
+    mut endpoint: Endpoint,
     max_clients: usize,
 ) -> Result<(), String> {
     let listener = listener(path)?;
-    let coordinator = Rc::new(coordinator);
     let max_clients = affordable(max_clients);
     let places = Arc::new(Semaphore::new(max_clients));
     let guests = Guests::new(max_clients.div_ceil(2));
@@ -59,7 +61,8 @@ pub(crate) async fn listen(
                 continue;
             }
         };
-        let coordinator = coordinator.clone();
+        endpoint.refresh();
+        let coordinator = endpoint.coordinator();
         tokio::task::spawn_local(async move {
             let (reader, writer) = stream.into_split();
             if let Err(error) = serve(reader, writer, is_trusted, &coordinator).await {

@@ -22,6 +22,11 @@ pub(crate) fn read(list: Option<&str>) -> MachineList {
     read
 }
 
+/// Reads `list`, or what the endpoint of this host goes by.
+pub(crate) fn read_endpoint(list: Option<&str>) -> MachineList {
+    host_lists().read_endpoint(list, &system())
+}
+
 fn system() -> String {
     host_system(std::env::consts::ARCH, std::env::consts::OS)
 }

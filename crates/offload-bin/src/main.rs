@@ -6,6 +6,7 @@ mod arguments;
 mod broker;
 mod context;
 mod demo;
+mod endpoint;
 mod environment;
 mod explain;
 mod guix;

@@ -1,21 +1,14 @@
 //! The store endpoint: one client on standard input and output, or any number on a socket.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, value_parser};
-use offload::local::{NixPrograms, StoreLocation};
-use offload::machines::Machine;
-use offload::store::{Bounds, Coordinator, builders_line, serve};
+use offload::store::{Bounds, builders_line, serve};
 use tokio::task::LocalSet;
 
-use crate::environment::endpoint_surroundings;
+use crate::endpoint::Endpoint;
 use crate::listen::listen;
-use crate::lists;
-
-/// Our own machine list, and that of a stock Nix for hosts that have none. What nix.conf says of
-/// builders does not count here: it names this program.
-const LISTS: [&str; 2] = ["/etc/offload/machines.toml", "/etc/nix/machines"];
 
 /// Serves all machines as one store that builds.
 #[derive(Args)]
@@ -26,13 +19,21 @@ pub(crate) struct Store {
     /// /etc/offload/machines.toml, or where that is missing /etc/nix/machines.
     #[arg(long, value_name = "LIST")]
     machines: Option<String>,
+    /// How many builds the printed line has wait here, beside those that all slots take. A stock Nix that
+    /// finds a builder full asks again after 5 s only; what waits here gets a slot as soon as one is
+    /// free. Each costs a process or two. With 0 nothing waits here.
+    #[arg(long, value_name = "N", default_value_t = QUEUE, requires = "print_builders")]
+    queue: u32,
     #[command(flatten)]
     sizes: Sizes,
 }
 
+/// As many builds as a person has under way at a time, as a rule.
+const QUEUE: u32 = 64;
+
 /// How much clients may ask for. How long they may take is said by OFFLOAD_BOUNDS.
 #[derive(Args, Clone, Copy)]
-struct Sizes {
+pub(crate) struct Sizes {
     /// How many clients a socket serves at a time; one user may have half of them. More wait.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = value_parser!(u16).range(1..))]
     max_clients: u16,
@@ -55,7 +56,7 @@ impl Default for Sizes {
 }
 
 impl Sizes {
-    fn bound(self, bounds: Bounds) -> Bounds {
+    pub(crate) fn bound(self, bounds: Bounds) -> Bounds {
         Bounds {
             request_size: (self.max_request as usize) << 20,
             upload_size: u64::from(self.max_upload) << 20,
@@ -90,6 +91,7 @@ impl Store {
         Store {
             what,
             machines: None,
+            queue: QUEUE,
             sizes: Sizes::default(),
         }
     }
@@ -105,14 +107,18 @@ impl Store {
     }
 
     fn serve(self) -> Result<(), String> {
-        let coordinator = coordinator(self.machines.as_deref(), self.sizes)?;
+        let endpoint = Endpoint::open(self.machines, self.sizes)?;
+        let coordinator = endpoint.coordinator();
         if self.what.print_builders {
             if coordinator.machines.is_empty() {
                 return Err("there is no machine to build on".to_owned());
             }
             let program = std::env::current_exe().map_err(|error| error.to_string())?;
             let program = program.display().to_string();
-            println!("{}", builders_line(&coordinator.machines, &program));
+            println!(
+                "{}",
+                builders_line(&coordinator.machines, &program, self.queue)
+            );
             return Ok(());
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -127,54 +133,11 @@ impl Store {
             }),
             Some(path) => {
                 let max_clients = usize::from(self.sizes.max_clients);
-                LocalSet::new().block_on(&runtime, listen(&path, coordinator, max_clients))
+                LocalSet::new().block_on(&runtime, listen(&path, endpoint, max_clients))
             }
         };
         // A thread may still be reading standard input; the process does not wait for it.
         runtime.shutdown_background();
         served
     }
-}
-
-/// Whether an entry hands its builds to this very program, which would hand them to itself for ever.
-fn is_this_program(machine: &Machine) -> bool {
-    let real = |path: &Path| path.canonicalize().ok();
-    let program = machine.remote_program.first();
-    let program = program.and_then(|program| real(Path::new(program)));
-    machine.uri.host() == "localhost"
-        && program.is_some_and(|program| std::env::current_exe().is_ok_and(|own| own == program))
-}
-
-fn coordinator(machines: Option<&str>, sizes: Sizes) -> Result<Coordinator, String> {
-    let (surroundings, bounds) = endpoint_surroundings();
-    let [own, stock] = LISTS;
-    let default = if Path::new(own).exists() { own } else { stock };
-    let mut list = lists::read(Some(machines.unwrap_or(default)));
-    for problem in &list.problems {
-        eprintln!("offload: {problem}");
-    }
-    list.machines.retain(|machine| {
-        let is_other = !is_this_program(machine);
-        if !is_other {
-            let place = &machine.origin;
-            eprintln!("offload: {place}: this entry is the endpoint itself, and is left out");
-        }
-        is_other
-    });
-    let directories = surroundings.directories;
-    let location = StoreLocation::from_setting("", &directories);
-    let socket = std::env::var_os("NIX_DAEMON_SOCKET_PATH").map(PathBuf::from);
-    Ok(Coordinator {
-        machines: list.machines,
-        location: location.map_err(|error| error.to_string())?,
-        programs: NixPrograms {
-            folder: surroundings.programs,
-            store: "auto".to_owned(),
-        },
-        daemon_socket: socket.unwrap_or_else(|| directories.state.join("daemon-socket/socket")),
-        state_dir: directories.state,
-        identity: surroundings.identity,
-        timeouts: surroundings.timeouts,
-        bounds: sizes.bound(bounds),
-    })
 }

@@ -14,6 +14,7 @@ mod store_uri;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod toml;
+mod watch;
 mod word;
 
 pub use compression::{Compression, CompressionMethod, UnknownCompression};
@@ -21,6 +22,7 @@ pub use convert::{Converted, Format, Unsayable, convert};
 pub use host::{HostLists, host_system};
 pub use list::{Found, IncludeError, MachineList, SourceFile, read_builders, read_list};
 pub use store_uri::{Scheme, StoreUri, StoreUriError};
+pub use watch::{Reread, WatchedList};
 
 use self::word::flag;
 use std::collections::BTreeSet;

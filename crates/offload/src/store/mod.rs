@@ -24,24 +24,21 @@ use std::collections::BTreeSet;
 
 use crate::machines::Machine;
 
-/// How many builds may wait for a slot. A stock Nix whose machines are full asks again after 5 s, and
-/// leaves slots empty meanwhile; here the next build has one at once. Each costs a process or two.
-const WAITING: u64 = 64;
-
 /// The line that makes a stock Nix hand its builds to `program`, the endpoint in front of `machines`:
-/// all their systems and features, and as many builds at a time as they take together, and 64 more that
-/// wait.
+/// all their systems and features, and as many builds at a time as they take together, and `waiting` more:
+/// a stock Nix whose builders are full asks again after 5 s, and leaves slots empty meanwhile; what waits
+/// at the endpoint has the next one at once.
 ///
 /// ```
 /// use offload::machines::read_builders;
 /// use offload::store::builders_line;
 ///
 /// let list = "ssh-ng://a x86_64-linux - 4; ssh-ng://b aarch64-linux,x86_64-linux - 2 1 kvm";
-/// let line = builders_line(&read_builders(list, "x86_64-linux").machines, "/opt/offload");
+/// let line = builders_line(&read_builders(list, "x86_64-linux").machines, "/opt/offload", 64);
 /// assert_eq!(line, "ssh-ng://localhost?remote-program=/opt/offload aarch64-linux,x86_64-linux - 70 1 kvm - -");
 /// ```
 #[must_use]
-pub fn builders_line(machines: &[Machine], program: &str) -> String {
+pub fn builders_line(machines: &[Machine], program: &str, waiting: u32) -> String {
     let systems: BTreeSet<_> = machines
         .iter()
         .flat_map(|machine| &machine.systems)
@@ -65,7 +62,7 @@ pub fn builders_line(machines: &[Machine], program: &str) -> String {
     format!(
         "ssh-ng://localhost?remote-program={program} {} - {} 1 {} - -",
         list(systems),
-        jobs + WAITING,
+        jobs + u64::from(waiting),
         list(features)
     )
 }

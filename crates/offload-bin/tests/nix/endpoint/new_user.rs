@@ -106,4 +106,7 @@ fn the_endpoint_is_no_machine_of_its_own() {
         printed.stdout,
         format!("{program} x86_64-linux - 72 1 - - -\n")
     );
+    let queue = [PROGRAM, "store", "--print-builders", "--queue", "3"];
+    let printed = bed.run(&queue);
+    assert_eq!(printed, format!("{program} x86_64-linux - 11 1 - - -"));
 }

@@ -10,8 +10,14 @@ use std::{
 
 use testbed::{Process, Signal};
 
-use super::known;
-use crate::bed::{Bed, OUR_HOOK, bed, derivation, ours};
+use super::{
+    client::{Client, Wanted},
+    known,
+};
+use crate::{
+    bed::{Bed, OUR_HOOK, bed, derivation, ours},
+    registration::Registration,
+};
 
 /// How long the service may take to listen.
 const UP_WITHIN: Duration = Duration::from_secs(20);
@@ -170,6 +176,54 @@ fn a_socket_that_systemd_hands_over() {
     assert_eq!(bed.run(&["stat", "-c", "%a", socket]), "660");
     serves(&service, "endpoint-activated");
     assert_eq!(service.said(), "");
+    drop(service);
+    bed.assert_clean();
+}
+
+/// Each client is served with the list as it is when it connects. One that cannot be understood does not count.
+#[test]
+fn the_machine_list_may_change() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    testbed::require!(known known(&bed));
+    let list = |line: &str| bed.pair.coordinator.write_file("/root/changing", line);
+    let [first, second] = [
+        bed.pair.machine_line(),
+        bed.pair.extra_machine_line(Bed::SECOND),
+    ];
+    list(&format!("{first}\n")).expect("the file is written");
+    let service = Service::start(&bed, "changing", "", "--machines /root/changing");
+    let build = |client: &mut Client, name: &str| -> [bool; 2] {
+        let name = format!("endpoint-changing-{name}");
+        let [drv, out] = bed.instantiated(&derivation(&name, "echo > $out", ""));
+        client.build(&Wanted::new(&bed, &drv, &[]));
+        let hosts = [&bed.pair.builder, &bed.pair.extra_builders[Bed::SECOND]];
+        hosts.map(|host| Registration::read(host, &out).is_some())
+    };
+    let mut old = Client::connect(&service);
+    assert_eq!(build(&mut old, "before"), [true, false]);
+    list(&format!("{second}\n")).expect("the file is written");
+    assert_eq!(
+        build(&mut Client::connect(&service), "after"),
+        [false, true]
+    );
+    assert_eq!(build(&mut old, "old"), [true, false]);
+    list(&format!("{first}\nhttp://broken\n")).expect("the file is written");
+    for name in ["broken", "broken-still"] {
+        assert_eq!(build(&mut Client::connect(&service), name), [false, true]);
+    }
+    drop(old);
+    let said = service.said();
+    let expected = "offload: the machine list has changed\n\
+        offload: /root/changing:2: machine skipped: store URI has a scheme other than ssh and ssh-ng: \"http\"\n\
+        offload: the machine list has changed, and the one of before counts: not all of it is understood\n";
+    assert_eq!(said, expected);
+    list(&format!("{first}\n")).expect("the file is written");
+    assert_eq!(
+        build(&mut Client::connect(&service), "mended"),
+        [true, false]
+    );
     drop(service);
     bed.assert_clean();
 }

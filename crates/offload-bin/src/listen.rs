@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use offload::store::serve;
+use offload::store::{Presence, serve};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use crate::endpoint::Endpoint;
 
-/// How many file descriptors a client needs: its connection, the store and its database, the daemon's
-/// socket, a connection to a machine with its files, a slot and a ticket.
-const DESCRIPTORS: u64 = 16;
+/// How many file descriptors a client needs: its connection, twice, the store and its database, the
+/// daemon's socket, a connection to a machine with its files, a slot and a ticket.
+const DESCRIPTORS: u64 = 17;
 /// How many there are beside those of clients.
 const OWN_DESCRIPTORS: u64 = 64;
 /// Pause after a client could not be accepted.
@@ -54,7 +54,10 @@ pub(crate) async fn listen(
         let own = nix::unistd::geteuid().as_raw();
         let user = stream.peer_cred().map(|peer| peer.uid());
         let is_trusted = user.is_ok_and(|user| user == 0 || user == own);
-        let (name, guest) = match guests.let_in(&stream) {
+        let presence = Presence::of_socket(&stream)
+            .map_err(|error| format!("failed to watch a client: {error}"));
+        let let_in = presence.and_then(|presence| Ok((presence, guests.let_in(&stream)?)));
+        let (presence, (name, guest)) = match let_in {
             Ok(let_in) => let_in,
             Err(why) => {
                 eprintln!("offload: {why}");
@@ -65,7 +68,8 @@ pub(crate) async fn listen(
         let coordinator = endpoint.coordinator();
         tokio::task::spawn_local(async move {
             let (reader, writer) = stream.into_split();
-            if let Err(error) = serve(reader, writer, is_trusted, &coordinator).await {
+            let serving = serve(reader, writer, is_trusted, &coordinator);
+            if let Err(error) = presence.during(serving).await {
                 eprintln!("offload: {name}: {error}");
             }
             drop((guest, place));

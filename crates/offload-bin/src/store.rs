@@ -1,10 +1,11 @@
 //! The store endpoint: one client on standard input and output, or any number on a socket.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, value_parser};
-use offload::store::{Bounds, builders_line, serve};
+use offload::store::{Bounds, Presence, builders_line, serve};
 use tokio::task::LocalSet;
 
 use crate::endpoint::Endpoint;
@@ -127,9 +128,13 @@ impl Store {
             .map_err(|error| format!("failed to start: {error}"))?;
         let served = match self.what.socket {
             None => runtime.block_on(async {
-                let streams = (tokio::io::stdin(), tokio::io::stdout());
-                let served = serve(streams.0, streams.1, true, &coordinator).await;
-                served.map_err(|error| error.to_string())
+                let output = std::io::stdout().as_fd().try_clone_to_owned();
+                let presence = output.and_then(Presence::of_pipe);
+                let presence =
+                    presence.map_err(|error| format!("failed to watch the client: {error}"))?;
+                let (reader, writer) = (tokio::io::stdin(), tokio::io::stdout());
+                let served = presence.during(serve(reader, writer, true, &coordinator));
+                served.await.map_err(|error| error.to_string())
             }),
             Some(path) => {
                 let max_clients = usize::from(self.sizes.max_clients);

@@ -4,6 +4,7 @@
 mod bad_clients;
 pub(crate) mod client;
 mod fleet;
+mod hang_up;
 mod new_user;
 pub(crate) mod service;
 mod trouble;

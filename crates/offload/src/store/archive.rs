@@ -6,7 +6,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use worker_protocol::operation::NarFromPath;
 
 use super::build::build;
-use super::forward::client_is_gone;
 use super::harvest::{HandOnError, Handed, Harvest};
 use super::record::Record;
 use super::serve::{EndpointError, Session};
@@ -41,7 +40,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         let mut log = Log::to_client(&sender, 0);
         let reached = tokio::select! {
             reached = self.fleet.reach(&record.machine, &mut log) => reached,
-            () = self.server.hung_up() => return Err(client_is_gone().into()),
+            () = self.server.hung_up() => return Err(EndpointError::Gone),
         };
         Ok(reached.map(|lease| self.harvest = Some(Harvest::recorded(lease, record))))
     }
@@ -108,7 +107,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         };
         let (result, harvest) = tokio::select! {
             done = work => done,
-            () = self.server.hung_up() => return Err(client_is_gone().into()),
+            () = self.server.hung_up() => return Err(EndpointError::Gone),
         };
         // Within an archive there is no place for words.
         while !begun && let Ok(message) = messages.try_recv() {

@@ -5,7 +5,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use worker_protocol::client::{Event, Ticket};
 use worker_protocol::operation::{self, Upload, UploadOperation};
 use worker_protocol::server::Server;
-use worker_protocol::{Error, Operation, Place, RemoteError, Request};
+use worker_protocol::{Error, Operation, RemoteError, Request};
 
 use super::bounds::Bounds;
 use super::daemon::{Daemon, DaemonUpload, LocalDaemon};
@@ -64,15 +64,15 @@ where
 {
     let client = match daemon.client().await {
         Ok(client) => client,
-        Err(reason) => return fail(server, bounds, reason).await,
+        Err(error) => return fail(server, bounds, error.to_string()).await,
     };
     let queued = tokio::select! {
         queued = client.queue(operation) => queued,
-        () = server.hung_up() => return Err(client_is_gone().into()),
+        () = server.hung_up() => return Err(EndpointError::Gone),
     };
     let reply = match queued {
-        Ok(ticket) => relay(server, client, ticket).await?,
-        Err(error) => Err(error),
+        Ok(ticket) => relay(server, client, ticket).await,
+        Err(error) => Err(Trouble::Daemon(error)),
     };
     finish::<_, _, O>(server, daemon, reply, bounds).await
 }
@@ -83,7 +83,7 @@ async fn relay<R, W, O>(
     server: &mut Server<R, W>,
     client: &mut Daemon,
     ticket: Ticket<O>,
-) -> Result<Result<O::Reply, Error>, Error>
+) -> Result<O::Reply, Trouble>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -92,35 +92,48 @@ where
     loop {
         let event = tokio::select! {
             biased;
-            event = client.next(ticket) => event,
-            () = server.hung_up() => return Err(client_is_gone()),
+            event = client.next(ticket) => event.map_err(Trouble::Daemon)?,
+            () = server.hung_up() => return Err(EndpointError::Gone.into()),
         };
         match event {
-            Ok(Event::Log(message)) => {
+            Event::Log(message) => {
                 server.log(message).await?;
                 server.flush().await?;
             }
-            Ok(Event::Data(_)) => {}
-            Ok(Event::Ready(reply)) => return Ok(Ok(reply)),
-            Err(error) => return Ok(Err(error)),
+            Event::Data(_) => {}
+            Event::Ready(reply) => return Ok(reply),
         }
     }
 }
 
-/// The error of a request whose reply nobody waits for any more.
-pub(super) fn client_is_gone() -> Error {
-    Error::Closed {
-        place: Place {
-            number: 0,
-            operation: "a request",
-        },
+/// Who is to blame that a request has not become a reply of the daemon.
+enum Trouble {
+    /// The client: the conversation with it is over. What it says goes to whoever runs the endpoint.
+    Client(EndpointError),
+    /// The daemon: the client is told.
+    Daemon(Error),
+    /// What the client has sent is not what it should be. It is told, and the daemon is not waited for:
+    /// it waits for the rest.
+    Data(String),
+}
+
+impl From<EndpointError> for Trouble {
+    fn from(error: EndpointError) -> Self {
+        Trouble::Client(error)
+    }
+}
+
+/// Of whatever is read from the client or written to it.
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Trouble::Client(error.into())
     }
 }
 
 async fn finish<R, W, O>(
     server: &mut Server<R, W>,
     daemon: &mut LocalDaemon,
-    reply: Result<O::Reply, Error>,
+    reply: Result<O::Reply, Trouble>,
     bounds: &Bounds,
 ) -> Result<(), EndpointError>
 where
@@ -130,12 +143,17 @@ where
 {
     let error = match reply {
         Ok(reply) => return end_data(bounds, server.answer::<O>(&reply)).await,
-        Err(Error::Remote(error)) => error,
-        Err(error) => {
+        Err(Trouble::Client(error)) => return Err(error),
+        Err(Trouble::Daemon(Error::Remote(error))) => error,
+        Err(Trouble::Daemon(error)) => {
             if !error.is_survivable() {
                 daemon.hang_up();
             }
             RemoteError::new(format!("failed to {error} (this host's store daemon)"))
+        }
+        Err(Trouble::Data(why)) => {
+            daemon.hang_up();
+            RemoteError::new(why)
         }
     };
     end_data(bounds, server.fail(error)).await
@@ -174,14 +192,14 @@ where
 {
     let client = match daemon.client().await {
         Ok(client) => client,
-        Err(reason) => return fail(server, bounds, reason).await,
+        Err(error) => return fail(server, bounds, error.to_string()).await,
     };
     let version = server.version().expect("a request came");
     let inline = O::upload(version) == Upload::Inline;
     let mut decoder = inline.then(Decoder::new);
     let mut taken = Taken::new(bounds);
     let sending = async {
-        let mut upload = client.upload(operation).await?;
+        let mut upload = client.upload(operation).await.map_err(Trouble::Daemon)?;
         loop {
             let chunk = taken.wait(server.upload_chunk()).await?;
             let (length, ended) = match &mut decoder {
@@ -198,13 +216,9 @@ where
             server.end_inline_upload();
         }
         let ticket = end(server, upload).await?;
-        Ok::<_, EndpointError>(relay(server, client, ticket).await??)
+        relay(server, client, ticket).await
     };
-    let reply = match sending.await {
-        Ok(reply) => Ok(reply),
-        Err(EndpointError::Client(error)) => Err(error),
-        Err(error) => return Err(error),
-    };
+    let reply = sending.await;
     finish::<_, _, O>(server, daemon, reply, bounds).await
 }
 
@@ -242,7 +256,7 @@ async fn pass_on<R, W, O>(
     server: &mut Server<R, W>,
     upload: &mut DaemonUpload<'_, O>,
     mut count: usize,
-) -> Result<(), Error>
+) -> Result<(), Trouble>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -250,7 +264,11 @@ where
 {
     while count > 0 {
         let chunk = server.upload_chunk().await?;
-        match upload.send(&chunk[..count]).await? {
+        match upload
+            .send(&chunk[..count])
+            .await
+            .map_err(Trouble::Daemon)?
+        {
             Event::Log(message) => server.log(message).await?,
             Event::Data(_) => {}
             Event::Ready(sent) => {
@@ -266,28 +284,28 @@ where
 async fn end<R, W, O>(
     server: &mut Server<R, W>,
     mut upload: DaemonUpload<'_, O>,
-) -> Result<Ticket<O>, Error>
+) -> Result<Ticket<O>, Trouble>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
     O: Operation,
 {
     loop {
-        match upload.hear().await? {
+        match upload.hear().await.map_err(Trouble::Daemon)? {
             Event::Log(message) => server.log(message).await?,
             Event::Data(_) => {}
-            Event::Ready(()) => return upload.end(),
+            Event::Ready(()) => return upload.end().map_err(Trouble::Daemon),
         }
     }
 }
 
 /// How many bytes of `chunk` belong to the archive, and whether it ends there.
-fn archive_length(decoder: &mut Decoder, chunk: &[u8]) -> Result<(usize, bool), Error> {
+fn archive_length(decoder: &mut Decoder, chunk: &[u8]) -> Result<(usize, bool), Trouble> {
     let mut position = 0;
     loop {
-        let step = decoder.decode(&chunk[position..]).map_err(|error| {
-            let message = format!("the data is no archive: {error}");
-            Error::Remote(RemoteError::new(message))
+        let step = decoder.decode(&chunk[position..]);
+        let step = step.map_err(|error| {
+            Trouble::Data(format!("the data that was sent is no archive: {error}"))
         })?;
         match step {
             Step::Event { consumed, .. } => position += consumed,
@@ -310,7 +328,7 @@ where
 {
     let client = match daemon.client().await {
         Ok(client) => client,
-        Err(reason) => return fail(server, bounds, reason).await,
+        Err(error) => return fail(server, bounds, error.to_string()).await,
     };
     let mut taken = Taken::new(bounds);
     let adding = async {
@@ -320,7 +338,7 @@ where
                 repair: operation.repair,
                 dont_check_signatures: operation.dont_check_signatures,
             };
-            let mut upload = client.upload(&add).await?;
+            let mut upload = client.upload(&add).await.map_err(Trouble::Daemon)?;
             loop {
                 let length = taken.wait(server.upload_chunk()).await?.len();
                 if length == 0 {
@@ -330,14 +348,10 @@ where
                 taken.add(length)?;
             }
             let ticket = end(server, upload).await?;
-            relay(server, client, ticket).await??;
+            relay(server, client, ticket).await?;
         }
-        Ok::<_, EndpointError>(())
+        Ok(())
     };
-    let reply = match adding.await {
-        Ok(()) => Ok(()),
-        Err(EndpointError::Client(error)) => Err(error),
-        Err(error) => return Err(error),
-    };
+    let reply = adding.await;
     finish::<_, _, operation::AddMultipleToStore>(server, daemon, reply, bounds).await
 }

@@ -13,11 +13,13 @@ mod daemon;
 mod forward;
 mod harvest;
 mod patient;
+mod presence;
 mod privileges;
 mod record;
 mod serve;
 
 pub use bounds::Bounds;
+pub use presence::Presence;
 pub use serve::{Coordinator, EndpointError, serve};
 
 use std::collections::BTreeSet;

@@ -15,7 +15,7 @@ use worker_protocol::{Error, Log as Message, PathInfo, RemoteError, Request};
 use super::bounds::Bounds;
 use super::build::{build, options, order};
 use super::daemon::LocalDaemon;
-use super::forward::{client_is_gone, forward};
+use super::forward::forward;
 use super::harvest::Harvest;
 use super::patient::PatientWriter;
 use super::privileges::without_privileges;
@@ -61,9 +61,12 @@ pub enum EndpointError {
     /// Slots cannot be looked at.
     #[error(transparent)]
     Slots(#[from] SlotError),
-    /// The client says something wrong, or is gone in the middle.
-    #[error("failed to {0}")]
+    /// The client says something wrong, or is gone in the middle of saying it.
+    #[error("failed to {0} (client)")]
     Client(#[from] Error),
+    /// The client is gone, and waits for no answer.
+    #[error("client hung up before it was answered")]
+    Gone,
     /// The client is there, and does not do what it has begun.
     #[error("client does not {what} within {} s", bound.as_secs_f64())]
     Late {
@@ -117,7 +120,11 @@ where
     let writer = PatientWriter::new(writer, bounds.silence);
     let mut session = Session {
         server: Server::new(reader, writer, options),
-        daemon: LocalDaemon::new(coordinator.daemon_socket.clone(), store_dir.clone()),
+        daemon: LocalDaemon::new(
+            coordinator.daemon_socket.clone(),
+            store_dir.clone(),
+            coordinator.timeouts.connect,
+        ),
         records: Records::new(record::directory(&knowledge), store_dir),
         store,
         fleet,
@@ -266,7 +273,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
                 biased;
                 Some(message) = messages.recv() => tell(server, message, &mut messages).await?,
                 done = &mut work => break done,
-                () = server.hung_up() => return Err(client_is_gone().into()),
+                () = server.hung_up() => return Err(EndpointError::Gone),
             }
         };
         while let Ok(message) = messages.try_recv() {

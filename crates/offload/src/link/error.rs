@@ -92,7 +92,14 @@ pub enum LinkError {
     },
     /// Anything else in the SSH protocol.
     #[error("ssh: {0}")]
-    Ssh(#[from] russh::Error),
+    Ssh(String),
+}
+
+impl LinkError {
+    /// What else goes wrong in the SSH protocol.
+    pub(super) fn ssh(error: russh::Error) -> Self {
+        LinkError::Ssh(error.to_string())
+    }
 }
 
 /// Something that is waited for while a link is set up. Shows the bound that a person can set.

@@ -36,9 +36,9 @@ pub use target::{AddressRules, Route, SshTarget, Timeouts};
 #[derive(Debug)]
 pub enum Link {
     /// A connection of our own.
-    Own(SshLink),
+    Own(Box<SshLink>),
     /// One that a broker keeps.
-    Kept(KeptLink),
+    Kept(Box<KeptLink>),
 }
 
 impl Link {
@@ -50,9 +50,10 @@ impl Link {
         if let Some(broker) = &target.broker
             && let Some(link) = KeptLink::connect(broker, target).await?
         {
-            return Ok(Link::Kept(link));
+            return Ok(Link::Kept(Box::new(link)));
         }
-        SshLink::connect(target).await.map(Link::Own)
+        let link = SshLink::connect(target).await?;
+        Ok(Link::Own(Box::new(link)))
     }
 
     /// As [`SshLink::open_socket`].

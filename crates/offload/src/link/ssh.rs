@@ -16,7 +16,7 @@ use super::channel::{Ending, EndsWith, MAX_UNHEARD, stream};
 use super::host_key::Record;
 use super::keys::KeyFiles;
 use super::transport::{CommandStream, Complaint, Tether, Tethered, Transport, connect_tcp};
-use super::{ByteStream, LinkError, Route, SshTarget, Step, Timeouts};
+use super::{ByteStream, HostKeyError, LinkError, Route, SshTarget, Step, Timeouts};
 
 /// The least and the most that a host may send on a channel before it hears of our having read it.
 /// Our memory is bounded by the channel's buffer of 100 packets, not by this; but sshd 9.2 reads up
@@ -88,7 +88,7 @@ impl SshLink {
         let (transport, tether) = Tethered::new(reached.transport);
         let exchange = client::connect_stream(config, transport, judge);
         let exchanged = within(timeouts.key_exchange, Step::KeyExchange, exchange).await;
-        let mut handle = match exchanged.and_then(|exchanged| exchanged) {
+        let mut handle = match exchanged.and_then(|exchanged| Ok(exchanged?)) {
             Ok(handle) => handle,
             Err(error) => {
                 drop(tether);
@@ -151,7 +151,7 @@ impl SshLink {
         let opening = self.handle.channel_open_session();
         let channel = self.opened(self.timeouts.channel, Step::Channel, &way, opening);
         let channel = channel.await?;
-        channel.exec(false, command).await?;
+        channel.exec(false, command).await.map_err(LinkError::ssh)?;
         let ending = self.ending.clone();
         Ok(stream(channel, EndsWith::Close, way, listener, ending))
     }
@@ -183,7 +183,7 @@ impl SshLink {
                 way: way.to_owned(),
                 reason: format!("{reason:?}"),
             }),
-            Err(other) => Err(other.into()),
+            Err(other) => Err(LinkError::ssh(other)),
         }
     }
 
@@ -344,13 +344,38 @@ struct Judge {
     ending: Ending,
 }
 
-impl client::Handler for Judge {
-    type Error = LinkError;
+/// Why a connection ends, in the words of russh or in ours.
+#[derive(Debug)]
+enum Broken {
+    HostKey(HostKeyError),
+    Ssh(russh::Error),
+}
 
-    async fn check_server_key(
-        &mut self,
-        shown: &PublicKeyOrCertificate,
-    ) -> Result<bool, LinkError> {
+impl From<HostKeyError> for Broken {
+    fn from(error: HostKeyError) -> Self {
+        Broken::HostKey(error)
+    }
+}
+
+impl From<russh::Error> for Broken {
+    fn from(error: russh::Error) -> Self {
+        Broken::Ssh(error)
+    }
+}
+
+impl From<Broken> for LinkError {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::HostKey(error) => error.into(),
+            Broken::Ssh(error) => LinkError::ssh(error),
+        }
+    }
+}
+
+impl client::Handler for Judge {
+    type Error = Broken;
+
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Broken> {
         match shown {
             PublicKeyOrCertificate::PublicKey { key, .. } => self.record.check(key)?,
             PublicKeyOrCertificate::Certificate(certificate) => {
@@ -362,7 +387,7 @@ impl client::Handler for Judge {
         Ok(true)
     }
 
-    async fn disconnected(&mut self, reason: DisconnectReason<LinkError>) -> Result<(), LinkError> {
+    async fn disconnected(&mut self, reason: DisconnectReason<Broken>) -> Result<(), Broken> {
         let Timeouts {
             keep_alive,
             keep_alive_misses,
@@ -372,11 +397,13 @@ impl client::Handler for Judge {
             DisconnectReason::ReceivedDisconnect(said) => {
                 format!("the host has hung up: {}", said.message)
             }
-            DisconnectReason::Error(LinkError::Ssh(russh::Error::KeepaliveTimeout)) => format!(
+            DisconnectReason::Error(Broken::Ssh(russh::Error::KeepaliveTimeout)) => format!(
                 "the host is silent: no answer to {keep_alive_misses} keepalives in {} s each (bound keep-alive, or ServerAliveInterval)",
                 keep_alive.as_secs_f32()
             ),
-            DisconnectReason::Error(error) => format!("the connection broke: {error}"),
+            DisconnectReason::Error(error) => {
+                format!("the connection broke: {}", LinkError::from(error))
+            }
         });
         Ok(())
     }

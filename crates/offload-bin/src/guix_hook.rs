@@ -12,14 +12,16 @@ use offload::hook::{GuixArguments, serve_guix};
 use offload::log::{BuildLog, DaemonLog, Log};
 
 use crate::environment::guix_surroundings;
-use crate::hook_process::{self, pipe};
+use crate::hook_process::{self, no_build_log, pipe};
 
 /// Serves the daemon at standard input.
 pub(crate) fn run(arguments: &GuixArguments) -> ExitCode {
-    hook_process::run(async || {
+    // Before anything else takes the number of a descriptor that is not there.
+    let build = build_log();
+    hook_process::run(async move || {
         let mut log = Log {
             daemon: DaemonLog::guix(std::io::stderr()),
-            build: build_log(),
+            build,
         };
         let surroundings = guix_surroundings().await;
         serve_guix(tokio::io::stdin(), &mut log, arguments, &surroundings).await
@@ -29,7 +31,7 @@ pub(crate) fn run(arguments: &GuixArguments) -> ExitCode {
 /// Either end of a pipe tells how much of it is not read yet.
 fn build_log() -> BuildLog {
     match (pipe(4, true), pipe(4, true)) {
-        (Some(write_end), Some(same)) => BuildLog::pipe(write_end, same),
-        _ => BuildLog::new(std::io::sink()),
+        (Ok(write_end), Ok(same)) => BuildLog::pipe(write_end, same),
+        (Err(why), _) | (_, Err(why)) => no_build_log(&why),
     }
 }

@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use offload::hook;
+use offload::log::BuildLog;
 
 /// Runs `serve` to its exit code.
 pub(crate) fn run(serve: impl AsyncFnOnce() -> hook::ExitCode) -> ExitCode {
@@ -36,11 +37,25 @@ fn hold_conversation(serve: impl AsyncFnOnce() -> hook::ExitCode) -> hook::ExitC
 
 /// A descriptor where it is a pipe, opened anew by name: taking over a bare number would need
 /// unsafe code.
-pub(crate) fn pipe(descriptor: u32, write: bool) -> Option<File> {
+///
+/// # Errors
+/// Why it is none, or is not opened.
+pub(crate) fn pipe(descriptor: u32, write: bool) -> Result<File, String> {
     let path = format!("/proc/self/fd/{descriptor}");
-    let file = File::options().read(!write).write(write).open(path).ok()?;
-    let is_pipe = file
-        .metadata()
-        .is_ok_and(|found| found.file_type().is_fifo());
-    is_pipe.then_some(file)
+    let opened = File::options().read(!write).write(write).open(path);
+    let is_pipe = |file: &File| {
+        let found = file.metadata();
+        found.is_ok_and(|found| found.file_type().is_fifo())
+    };
+    match opened {
+        Ok(file) if is_pipe(&file) => Ok(file),
+        Ok(_) => Err(format!("descriptor {descriptor} is no pipe")),
+        Err(error) => Err(format!("descriptor {descriptor} is not opened: {error}")),
+    }
+}
+
+/// Where a build's log goes that the daemon does not take.
+pub(crate) fn no_build_log(why: &str) -> BuildLog {
+    eprintln!("offload: the logs of builds are lost: {why}");
+    BuildLog::new(std::io::sink())
 }

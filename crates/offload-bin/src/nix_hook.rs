@@ -13,14 +13,16 @@ use offload::hook::serve;
 use offload::log::{BuildLog, DaemonLog, Log};
 
 use crate::environment::surroundings;
-use crate::hook_process::{self, pipe};
+use crate::hook_process::{self, no_build_log, pipe};
 
 /// Serves the daemon at standard input.
 pub(crate) fn run() -> ExitCode {
-    hook_process::run(async || {
+    // Before anything else takes the number of a descriptor that is not there.
+    let build = build_log();
+    hook_process::run(async move || {
         let mut log = Log {
             daemon: DaemonLog::new(std::io::stderr()),
-            build: build_log(),
+            build,
         };
         serve(tokio::io::stdin(), &mut log, &surroundings()).await
     })
@@ -28,8 +30,8 @@ pub(crate) fn run() -> ExitCode {
 
 fn build_log() -> BuildLog {
     match (pipe(4, true), pipe(5, false)) {
-        (Some(write_end), Some(read_end)) => BuildLog::pipe(write_end, read_end),
-        (Some(write_end), None) => BuildLog::new(write_end),
-        (None, _) => BuildLog::new(std::io::sink()),
+        (Ok(write_end), Ok(read_end)) => BuildLog::pipe(write_end, read_end),
+        (Ok(write_end), Err(_)) => BuildLog::new(write_end),
+        (Err(why), _) => no_build_log(&why),
     }
 }

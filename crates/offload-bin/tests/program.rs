@@ -63,11 +63,38 @@ fn a_kept_demonstration_keeps_both_stores() {
     std::fs::remove_dir_all(&folder).expect("its directories are writable");
 }
 
+/// What is said but for that nobody takes a build's log: which descriptors there are here is up to who runs tests.
+fn but_for_the_log(output: &Output) -> String {
+    let said = text(&output.stderr);
+    let lines = said.lines();
+    let lines = lines.filter(|line| !line.contains("the logs of builds are lost"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_log_that_nobody_takes_is_told_once() {
+    let said = |redirection: &str| {
+        let script = format!("exec \"$0\" 3 {redirection}");
+        let shell = Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_offload")])
+            .stdin(Stdio::null())
+            .output();
+        let said = text(&shell.expect("there is a shell").stderr);
+        let lines = said.lines().filter(|line| line.contains("logs"));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!([said("4>&-"), said("4</dev/null")].join("\n"), @"
+    offload: the logs of builds are lost: descriptor 4 is not opened: No such file or directory (os error 2)
+    offload: the logs of builds are lost: descriptor 4 is no pipe
+    ");
+    assert_eq!(said("4>&1 | cat"), "");
+}
+
 #[test]
 fn a_daemon_that_hangs_up_before_it_has_said_anything_is_told_so() {
     let output = offload(&["3"], b"");
     assert_eq!(output.status.code(), Some(1));
-    insta::assert_snapshot!(text(&output.stderr), @r#"@nix {"action":"msg","level":0,"msg":"offload: the daemon's request makes no sense: failed to read the settings: the stream ends in their middle, at byte 0"}"#);
+    insta::assert_snapshot!(but_for_the_log(&output), @r#"@nix {"action":"msg","level":0,"msg":"offload: the daemon's request makes no sense: failed to read the settings: the stream ends in their middle, at byte 0"}"#);
     assert_eq!(text(&output.stdout), "");
 }
 
@@ -75,7 +102,7 @@ fn a_daemon_that_hangs_up_before_it_has_said_anything_is_told_so() {
 fn a_daemon_that_talks_nonsense_is_told_so() {
     let output = offload(&["3"], b"GET / HTTP/1.1\r\n\r\n");
     assert_eq!(output.status.code(), Some(1));
-    insta::assert_snapshot!(text(&output.stderr), @r#"@nix {"action":"msg","level":0,"msg":"offload: the daemon's request makes no sense: failed to decode a boolean from 6073139484287059271 at byte 0"}"#);
+    insta::assert_snapshot!(but_for_the_log(&output), @r#"@nix {"action":"msg","level":0,"msg":"offload: the daemon's request makes no sense: failed to decode a boolean from 6073139484287059271 at byte 0"}"#);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //! own importers. Not so stock's hook: it locks nothing, and two of those fail.
 
 use std::{
-    collections::BTreeSet,
     fs::{self, File},
     io::Write,
     thread,
@@ -142,16 +141,9 @@ fn addition(bed: &Bed, path: &str) -> (AddToStoreNar, Vec<u8>) {
     ]);
     let archive = fs::read(bed.pair.coordinator.outside("/root/same.nar"));
     let archive = archive.expect("it was written");
-    let info = PathInfo {
-        deriver: None,
-        nar_hash: NarHash(Hash::parse(&row.hash, None).expect("Nix wrote it")),
-        references: BTreeSet::new(),
-        registration_time: 0,
-        nar_size: archive.len() as u64,
-        ultimate: false,
-        signatures: BTreeSet::new(),
-        content_address: None,
-    };
+    let hash = Hash::parse(&row.hash, None).expect("Nix wrote it");
+    let hash = NarHash::from_hash(hash).expect("it is a SHA-256");
+    let info = PathInfo::new(hash, archive.len() as u64);
     let path = StoreDir::NIX.parse(path).expect("Nix made it");
     let operation = AddToStoreNar {
         path: ValidPathInfo { path, info },

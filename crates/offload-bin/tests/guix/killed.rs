@@ -1,7 +1,7 @@
 //! The hook killed (SIGKILL) at moments of its builds that are drawn from a seed: nothing half-written is registered, no
 //! slot stays held, and the next build of the same derivation succeeds.
 
-use testbed::{Host, Kills, Moment, Process};
+use testbed::{Host, Kills, Link, Moment, Pair, Process, Signal, Stage};
 
 use crate::{
     bed::{Build, build_on, require},
@@ -51,6 +51,48 @@ fn at_any_moment() {
             |name, moment| survives(stages, name, moment),
             || stages.assert_clean(),
         );
+    }
+}
+
+/// The daemon that has called a hook is killed: the hook is no orphan that goes on with the build, and may write where
+/// the next daemon builds.
+#[test]
+fn the_daemon_in_the_middle_of_a_build() {
+    require!();
+    for stages in stages().iter_mut() {
+        let machines = [stages.first()];
+        stages.bed.use_machines(&machines);
+        let name = "orphaned";
+        let input = stages.input(name);
+        let Stages { bed, link } = stages;
+        let Pair {
+            coordinator,
+            builder,
+            ..
+        } = &mut bed.pair;
+        let client = || build_on(coordinator, name, &Stage::script("$sources"), &[&input]);
+        let kill = |_: &mut Host, _: &Link| {
+            assert!(hook(coordinator).is_some(), "it is at work");
+            let processes = coordinator.processes().expect("they can be listed");
+            let daemons = processes
+                .iter()
+                .filter(|process| process.name == "guix-daemon");
+            for daemon in daemons {
+                daemon.signal(Signal::KILL).expect("root may");
+            }
+        };
+        let ended = Stage::Build.strike(builder, link, LIMIT, client, kill);
+        let ended = ended.unwrap_or_else(|error| panic!("{error}"));
+        assert!(!ended.stdout.contains("\nOUT "), "{ended:?}");
+        // Also on the builder, where it is held up still.
+        bed.assert_no_strays(&[&bed.pair.coordinator, &bed.pair.builder]);
+        bed.pair.coordinator.crash().expect("it goes down");
+        bed.pair.coordinator.boot().expect("it comes up");
+        stages.repair();
+        let again = stages.build(name, &machines, Stage::BeforeConnect, |_, _| {});
+        assert!(again.was_remote(), "{}", again.said);
+        again.out();
+        stages.assert_clean();
     }
 }
 

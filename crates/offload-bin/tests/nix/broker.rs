@@ -193,7 +193,7 @@ fn a_broker_that_dies_costs_no_build() {
     let hold = || {
         builder
             .write_file("/tmp/hold", "")
-            .expect("the file is written")
+            .expect("the file is written");
     };
     hold();
     let is_building = || builder.outside("/tmp/building").exists();

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a build may take to get to its output.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// How often two hooks bring in the same path at the same time.
 const ROUNDS: u32 = 3;

@@ -94,7 +94,9 @@ mod tests {
     async fn refusal(socket: &Path, folder: &Path) -> String {
         let connect = Duration::from_secs(10);
         let mut daemon = LocalDaemon::new(socket.to_owned(), StoreDir::NIX, connect);
-        let error = daemon.client().await.err().expect("nobody listens");
+        let Err(error) = daemon.client().await else {
+            panic!("nobody listens");
+        };
         error
             .to_string()
             .replace(&folder.display().to_string(), "DIR")

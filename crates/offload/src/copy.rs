@@ -4,6 +4,7 @@ pub(crate) mod guix;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use nar::Dump;
 use store_path::{ContentAddress, StorePath};
@@ -21,8 +22,6 @@ use crate::remote::{
 
 /// Bytes read from an input and sent at a time.
 const CHUNK: usize = 256 << 10;
-/// How long a machine may take in nothing.
-const STALL: std::time::Duration = std::time::Duration::from_secs(600);
 /// What is being done while inputs are sent, for messages.
 const SENDING: &str = "copy inputs to the machine";
 
@@ -132,13 +131,14 @@ async fn send_together(
         dont_check_signatures: true,
     };
     let failed = |error: Error| RemoteFailure::from(error).during(SENDING);
+    let answer = client.answer;
     let mut upload = client
         .upload_multiple(&operation, paths.len() as u64)
         .await
         .map_err(failed)?;
     for path in paths {
         upload.path(path).map_err(failed)?;
-        send_archive(path, store, &mut upload, copying, log).await?;
+        send_archive(path, store, &mut upload, answer, copying, log).await?;
     }
     let ticket = upload.finish(&mut |message| log.forward(message)).await;
     Ok(Sent::Together(ticket.map_err(failed)?))
@@ -159,8 +159,9 @@ async fn send_one_by_one(
             repair: false,
             dont_check_signatures: true,
         };
+        let answer = client.answer;
         let mut upload = client.upload(&operation).await.map_err(failed)?;
-        send_archive(path, store, &mut upload, copying, log).await?;
+        send_archive(path, store, &mut upload, answer, copying, log).await?;
         let ticket = upload
             .finish(&mut |message| log.forward(message))
             .await
@@ -181,8 +182,9 @@ async fn send_by_serve(
     let failed = |error: Error| RemoteFailure::from(error).during(SENDING);
     let mut tickets = Vec::with_capacity(paths.len());
     for path in paths {
+        let answer = serve.answer;
         let mut upload = serve.add(path.clone()).await.map_err(failed)?;
-        send_archive(path, store, &mut upload, copying, log).await?;
+        send_archive(path, store, &mut upload, answer, copying, log).await?;
         tickets.push(upload.finish().map_err(failed)?);
     }
     Ok(Sent::ByServe(tickets))
@@ -190,29 +192,50 @@ async fn send_by_serve(
 
 /// Any kind of upload.
 trait Upload {
-    async fn write(&mut self, data: &[u8], log: &mut Log) -> Result<(), RemoteFailure>;
+    /// Waits no longer than `answer` for a piece to be taken in.
+    async fn write(
+        &mut self,
+        data: &[u8],
+        answer: Duration,
+        log: &mut Log,
+    ) -> Result<(), RemoteFailure>;
 }
 
 impl Upload for MultipleUpload<'_, Reader, Writer> {
-    async fn write(&mut self, data: &[u8], log: &mut Log) -> Result<(), RemoteFailure> {
+    async fn write(
+        &mut self,
+        data: &[u8],
+        answer: Duration,
+        log: &mut Log,
+    ) -> Result<(), RemoteFailure> {
         let heard = Cell::new(Instant::now());
         let mut forward = |message| log.forward(message);
-        unless_silent(STALL, &heard, self.write(data, &mut forward)).await
+        unless_silent(answer, &heard, self.write(data, &mut forward)).await
     }
 }
 
 impl Upload for NarUpload<'_, Reader, Writer, AddToStoreNar> {
-    async fn write(&mut self, data: &[u8], log: &mut Log) -> Result<(), RemoteFailure> {
+    async fn write(
+        &mut self,
+        data: &[u8],
+        answer: Duration,
+        log: &mut Log,
+    ) -> Result<(), RemoteFailure> {
         let heard = Cell::new(Instant::now());
         let mut forward = |message| log.forward(message);
-        unless_silent(STALL, &heard, self.write(data, &mut forward)).await
+        unless_silent(answer, &heard, self.write(data, &mut forward)).await
     }
 }
 
 impl Upload for serve::Upload<'_, Reader, Writer, serve::AddToStoreNar> {
-    async fn write(&mut self, data: &[u8], _: &mut Log) -> Result<(), RemoteFailure> {
+    async fn write(
+        &mut self,
+        data: &[u8],
+        answer: Duration,
+        _: &mut Log,
+    ) -> Result<(), RemoteFailure> {
         let heard = Cell::new(Instant::now());
-        unless_silent(STALL, &heard, self.write(data)).await
+        unless_silent(answer, &heard, self.write(data)).await
     }
 }
 
@@ -220,6 +243,7 @@ async fn send_archive(
     path: &ValidPathInfo,
     store: &LocalStore,
     upload: &mut impl Upload,
+    answer: Duration,
     copying: &mut Copying,
     log: &mut Log,
 ) -> Result<(), Failure> {
@@ -238,7 +262,7 @@ async fn send_archive(
             Some(rest) if length > 0 => rest,
             _ => return Err(LocalError::Corrupt(name).into()),
         };
-        let written = upload.write(&buffer[..length], log).await;
+        let written = upload.write(&buffer[..length], answer, log).await;
         written.map_err(|error| error.during(SENDING))?;
         log.daemon.progress(copying, length as u64);
     }

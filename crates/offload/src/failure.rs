@@ -124,7 +124,7 @@ pub enum RemoteFailure {
     #[error("no greeting within {} s (bound greeting)", .0.as_secs_f32())]
     Unwelcoming(std::time::Duration),
     /// The daemon is there, and silent.
-    #[error("no answer within {} s", .0.as_secs())]
+    #[error("no answer within {} s (bound answer)", .0.as_secs_f32())]
     Silent(std::time::Duration),
 }
 

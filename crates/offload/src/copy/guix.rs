@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use guix_signature::ItemHasher;
 use nar::Dump;
@@ -15,7 +16,7 @@ use worker_protocol::operation::{AddTextToStore, AddToStore, ImportPaths, Upload
 use worker_protocol::wire::{Encoder, Text};
 use worker_protocol::{Context, Error, ValidPathInfo, Value, Version};
 
-use super::{CHUNK, SENDING, STALL, in_order};
+use super::{CHUNK, SENDING, in_order};
 use crate::failure::{Failure, RemoteFailure};
 use crate::local::{GuixStore, Signer};
 use crate::log::{Level, Log};
@@ -150,10 +151,16 @@ async fn send_one(
             };
             let client = remote.worker();
             let failed = |error: Error| RemoteFailure::from(error).during(SENDING);
-            let mut upload = client.upload(&request).await.map_err(failed)?;
+            let answer = client.answer;
+            let upload = client.upload(&request).await.map_err(failed)?;
+            let mut upload = Bounded { upload, answer };
             send_archive(store, path, &mut upload, None, log).await?;
             let mut forward = |message| log.forward(message);
-            let ticket = upload.finish(&mut forward).await.map_err(failed)?;
+            let ticket = upload
+                .unbounded()
+                .finish(&mut forward)
+                .await
+                .map_err(failed)?;
             let added = reply(client, ticket, log).await;
             added.map_err(|error| error.during(SENDING))?.path
         }
@@ -228,10 +235,16 @@ async fn send_in_lock_step(
 ) -> Result<(), Failure> {
     let failed = |error: Error| RemoteFailure::from(error).during(SENDING);
     let client = remote.worker();
-    let mut upload = client.upload(&ImportPaths {}).await.map_err(failed)?;
+    let answer = client.answer;
+    let upload = client.upload(&ImportPaths {}).await.map_err(failed)?;
+    let mut upload = Bounded { upload, answer };
     write_stream(store, paths, signer, &mut upload, log).await?;
     let mut forward = |message| log.forward(message);
-    let ticket = upload.finish(&mut forward).await.map_err(failed)?;
+    let ticket = upload
+        .unbounded()
+        .finish(&mut forward)
+        .await
+        .map_err(failed)?;
     let imported = reply(client, ticket, log).await;
     imported.map(drop).map_err(|error| error.during(SENDING))
 }
@@ -247,11 +260,24 @@ impl Sink for Importer {
     }
 }
 
-impl<O: UploadOperation> Sink for NarUpload<'_, Reader, Writer, O> {
+/// An upload, and how long a piece may take to be taken in.
+struct Bounded<'a, O: UploadOperation> {
+    upload: NarUpload<'a, Reader, Writer, O>,
+    answer: Duration,
+}
+
+impl<'a, O: UploadOperation> Bounded<'a, O> {
+    fn unbounded(self) -> NarUpload<'a, Reader, Writer, O> {
+        self.upload
+    }
+}
+
+impl<O: UploadOperation> Sink for Bounded<'_, O> {
     async fn write(&mut self, data: &[u8], log: &mut Log) -> Result<(), RemoteFailure> {
         let heard = Cell::new(Instant::now());
         let mut forward = |message| log.forward(message);
-        unless_silent(STALL, &heard, self.write(data, &mut forward)).await
+        let written = self.upload.write(data, &mut forward);
+        unless_silent(self.answer, &heard, written).await
     }
 }
 

@@ -22,6 +22,10 @@ pub struct Timeouts {
     /// The store daemon's greeting, on an open channel. Whoever asked for a build does nothing else
     /// meanwhile.
     pub greeting: Duration,
+    /// The daemon's answers to anything but a build, once the greeting is over; and each piece of data
+    /// that it takes in or sends. Old daemons make whoever adds a temporary root wait for a garbage
+    /// collection.
+    pub answer: Duration,
     /// Silence on the link after which it is probed.
     pub keep_alive: Duration,
     /// Probes without an answer that end it.
@@ -37,6 +41,7 @@ impl Default for Timeouts {
             authentication: step,
             channel: step,
             greeting: Duration::from_secs(30),
+            answer: Duration::from_secs(600),
             keep_alive: Duration::from_secs(15),
             keep_alive_misses: 3,
         }

@@ -8,8 +8,7 @@ use worker_protocol::operation::{AddTempRoot, QueryValidPaths};
 use worker_protocol::serve;
 
 use super::{
-    Conversation, MAX_TALK, MAX_TALK_OF_SUBSTITUTION, Remote, SILENCE, Worker, queue, reply,
-    reply_behind,
+    Conversation, MAX_TALK, MAX_TALK_OF_SUBSTITUTION, Remote, Worker, queue, reply, reply_behind,
 };
 use crate::failure::{Failure, RemoteFailure};
 use crate::log::Log;
@@ -131,9 +130,10 @@ pub(super) async fn ask(
     };
     let valid = queue(client, &query).await;
     let valid = valid.map_err(|error| error.during(ACTION))?;
-    tokio::time::timeout(SILENCE, client.flush())
+    let answer = client.answer;
+    tokio::time::timeout(answer, client.flush())
         .await
-        .map_err(|_| RemoteFailure::Silent(SILENCE))
+        .map_err(|_| RemoteFailure::Silent(answer))
         .and_then(|sent| Ok(sent?))
         .map_err(|error| error.during(ACTION))?;
     Ok(Some(Asked {

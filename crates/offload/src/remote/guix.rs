@@ -15,15 +15,13 @@ use worker_protocol::operation::{
 };
 use worker_protocol::wire::Text;
 
-use super::{Conversation, Remote, SILENCE, Worker, Writer, queue, reply, unless_silent};
+use super::{Conversation, Remote, Worker, Writer, queue, reply, unless_silent};
 use crate::failure::{Failure, RemoteFailure};
 use crate::job::BuildOptions;
 use crate::link::ByteStream;
 use crate::local::SignedImport;
 use crate::log::{Log, Said};
 
-/// How long a machine may send nothing of an export, or take in nothing of an import.
-const STALL: Duration = Duration::from_secs(600);
 /// How long a machine may take to say how it is.
 const CONDITION: Duration = Duration::from_secs(10);
 /// Longest answer to that question, in bytes.
@@ -44,6 +42,7 @@ pub(crate) struct Importer {
     /// Reads what the command says, until its end: a link whose replies nobody reads carries nothing at all, and the
     /// command says what it likes while it is being sent the stream. Ends when this is dropped.
     listening: JoinSet<std::io::Result<()>>,
+    answer: Duration,
 }
 
 impl Remote {
@@ -136,6 +135,7 @@ impl Remote {
             sign: true,
         };
         let ticket = queue(client, &request).await.map_err(failed)?;
+        let answer = client.answer;
         let heard = Cell::new(Instant::now());
         let broken = RefCell::new(None);
         let stop = Notify::new();
@@ -158,7 +158,7 @@ impl Remote {
             // First, because a machine that sends without end keeps the other one busy for ever.
             biased;
             () = stop.notified() => Ok(()),
-            exported = unless_silent(STALL, &heard, exported) => exported.map(drop),
+            exported = unless_silent(answer, &heard, exported) => exported.map(drop),
         };
         match broken.into_inner() {
             Some(error) => Err(error.into()),
@@ -169,7 +169,7 @@ impl Remote {
     /// Starts `guix archive --import` on the machine.
     pub(crate) async fn start_import(&self) -> Result<Importer, Failure> {
         let stream = self.link.exec("guix archive --import").await?;
-        Ok(Importer::new(stream))
+        Ok(Importer::new(stream, self.timeouts.answer))
     }
 
     /// Asks the machine how it is doing, by one command. What it does not tell is not known.
@@ -189,7 +189,7 @@ impl Remote {
 }
 
 impl Importer {
-    fn new(stream: ByteStream) -> Self {
+    fn new(stream: ByteStream, answer: Duration) -> Self {
         let ByteStream {
             mut reader, writer, ..
         } = stream;
@@ -198,20 +198,25 @@ impl Importer {
             let mut nowhere = tokio::io::sink();
             tokio::io::copy(&mut reader, &mut nowhere).await.map(drop)
         });
-        Importer { writer, listening }
+        Importer {
+            writer,
+            listening,
+            answer,
+        }
     }
 
     /// Sends some of the stream.
     pub(crate) async fn write(&mut self, data: &[u8]) -> Result<(), RemoteFailure> {
-        let written = tokio::time::timeout(STALL, self.writer.write_all(data)).await;
+        let written = tokio::time::timeout(self.answer, self.writer.write_all(data)).await;
         written
-            .map_err(|_| RemoteFailure::Silent(STALL))?
+            .map_err(|_| RemoteFailure::Silent(self.answer))?
             .map_err(|error| RemoteFailure::Command(error.to_string()))
     }
 
     /// Ends the stream, and waits until the machine has taken it in. What the command says on its
     /// standard error need not mean that it failed.
     pub(crate) async fn finish(mut self) -> Result<(), RemoteFailure> {
+        let answer = self.answer;
         let finishing = async {
             self.writer.shutdown().await?;
             match self.listening.join_next().await {
@@ -220,9 +225,9 @@ impl Importer {
                 None => Ok(()),
             }
         };
-        let finished = tokio::time::timeout(SILENCE, finishing).await;
+        let finished = tokio::time::timeout(answer, finishing).await;
         finished
-            .map_err(|_| RemoteFailure::Silent(SILENCE))?
+            .map_err(|_| RemoteFailure::Silent(answer))?
             .map_err(|error| RemoteFailure::Command(error.to_string()))
     }
 }
@@ -258,7 +263,10 @@ mod tests {
         const TALK: usize = 1 << 20;
         let (reader, mut says) = tokio::io::duplex(1024);
         let (writer, mut hears) = tokio::io::duplex(1024);
-        let mut importer = Importer::new(ByteStream::new(reader, writer, "command"));
+        let mut importer = Importer::new(
+            ByteStream::new(reader, writer, "command"),
+            Duration::from_secs(600),
+        );
         let command = tokio::spawn(async move {
             says.write_all(&vec![b'x'; TALK]).await?;
             tokio::io::copy(&mut hears, &mut tokio::io::sink()).await

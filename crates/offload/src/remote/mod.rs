@@ -17,6 +17,7 @@ pub use way::Way;
 pub(crate) use way::{GUIX_SOCKET, NIX_SOCKET};
 
 use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -31,13 +32,9 @@ pub use self::ask::Question;
 pub(crate) use self::serve::Serve;
 use crate::failure::{Failure, RemoteFailure};
 use crate::health::Knowledge;
-use crate::link::{ByteStream, Link, LinkError, SshTarget, Traffic};
+use crate::link::{ByteStream, Link, LinkError, SshTarget, Timeouts, Traffic};
 use crate::log::{Log, Said};
 use crate::machines::Machine;
-
-/// How long a daemon may be silent about anything but a build. Old daemons make whoever adds a
-/// temporary root wait for a garbage collection.
-const SILENCE: Duration = Duration::from_secs(600);
 
 /// How many bytes of messages a daemon may send before any answer but a build's. What comes there is
 /// a line or two; the bound keeps who talks for ever from holding a slot for ever.
@@ -49,7 +46,27 @@ const MAX_TALK_OF_SUBSTITUTION: u64 = 4 << 30;
 
 pub(crate) type Reader = Box<dyn AsyncRead + Send + Unpin>;
 pub(crate) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
-pub(crate) type Worker = Client<Reader, Writer>;
+
+/// A conversation in the worker protocol, and how long its answers may take.
+pub(crate) struct Worker {
+    client: Client<Reader, Writer>,
+    /// See [`Timeouts::answer`].
+    pub(crate) answer: Duration,
+}
+
+impl Deref for Worker {
+    type Target = Client<Reader, Writer>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.client
+    }
+}
+
+impl DerefMut for Worker {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.client
+    }
+}
 
 /// An open conversation with a machine's store daemon. One per build: hanging up is the only way
 /// to cancel a build.
@@ -59,7 +76,7 @@ pub struct Remote {
     machine: Machine,
     store_dir: StoreDir,
     user: String,
-    greeting: Duration,
+    timeouts: Timeouts,
     traffic: Traffic,
     way: Way,
     place: String,
@@ -78,11 +95,13 @@ impl Conversation {
     fn with_nobody(store_dir: &StoreDir) -> Self {
         let (reader, writer) = (tokio::io::empty(), tokio::io::sink());
         let options = Options::nix(store_dir.clone());
-        Conversation::Worker(Box::new(Client::new(
-            Box::new(reader),
-            Box::new(writer),
+        let client = Client::new(
+            Box::new(reader) as Reader,
+            Box::new(writer) as Writer,
             options,
-        )))
+        );
+        let answer = Duration::ZERO;
+        Conversation::Worker(Box::new(Worker { client, answer }))
     }
 }
 
@@ -133,7 +152,7 @@ impl Remote {
                 machine,
                 store_dir: &store_dir,
                 way,
-                greeting: target.timeouts.greeting,
+                timeouts: target.timeouts,
             };
             match road.begin(believed, question, log).await {
                 Ok(begun) => {
@@ -146,7 +165,7 @@ impl Remote {
                         machine: machine.clone(),
                         store_dir,
                         user: target.user.clone(),
-                        greeting: target.timeouts.greeting,
+                        timeouts: target.timeouts,
                         way,
                     });
                 }
@@ -181,7 +200,7 @@ impl Remote {
             machine: &self.machine,
             store_dir: &self.store_dir,
             way: self.way,
-            greeting: self.greeting,
+            timeouts: self.timeouts,
         };
         let begun = road.begin(believed, &Question::default(), log).await?;
         self.conversation = begun.conversation;
@@ -291,7 +310,7 @@ struct Road<'a> {
     machine: &'a Machine,
     store_dir: &'a StoreDir,
     way: Way,
-    greeting: Duration,
+    timeouts: Timeouts,
 }
 
 impl Road<'_> {
@@ -329,7 +348,7 @@ impl Road<'_> {
         let (conversation, asked) = match said {
             Some(said) => {
                 let (serve, asked) =
-                    Serve::greet(reader, writer, said, store_dir, question, self.greeting).await?;
+                    Serve::greet(reader, writer, said, store_dir, question, self.timeouts).await?;
                 (Conversation::Serve(Box::new(serve)), asked)
             }
             None => {
@@ -341,13 +360,16 @@ impl Road<'_> {
                     assume: believed,
                     ..options
                 };
-                let mut client = Client::new(reader, writer, options);
+                let mut client = Worker {
+                    client: Client::new(reader, writer, options),
+                    answer: self.timeouts.answer,
+                };
                 let asked = match self.way.dialect() {
                     Dialect::Nix => question,
                     // It would be asked path by path, each in a round trip of its own.
                     Dialect::Guix => &Question::default(),
                 };
-                let asked = greet_worker(&mut client, asked, self.greeting, log).await?;
+                let asked = greet_worker(&mut client, asked, self.timeouts.greeting, log).await?;
                 (Conversation::Worker(Box::new(client)), asked)
             }
         };
@@ -399,9 +421,10 @@ async fn queue<O: Operation>(
     client: &mut Worker,
     operation: &O,
 ) -> Result<Ticket<O>, RemoteFailure> {
-    match tokio::time::timeout(SILENCE, client.queue(operation)).await {
+    let answer = client.answer;
+    match tokio::time::timeout(answer, client.queue(operation)).await {
         Ok(queued) => Ok(queued?),
-        Err(_) => Err(RemoteFailure::Silent(SILENCE)),
+        Err(_) => Err(RemoteFailure::Silent(answer)),
     }
 }
 
@@ -429,8 +452,9 @@ async fn reply_behind<O: Operation>(
         log.forward(said);
         heard.set(Instant::now());
     };
+    let answer = client.answer;
     let reply = client.reply(ticket, &mut forward);
-    unless_talkative(most, &talked, unless_silent(SILENCE, &heard, reply)).await
+    unless_talkative(most, &talked, unless_silent(answer, &heard, reply)).await
 }
 
 /// Waits for `future` until more than `most` bytes were said instead.

@@ -1,7 +1,5 @@
 //! Asking for an output, and reading it.
 
-use std::time::Duration;
-
 use store_path::StorePath;
 use worker_protocol::PathInfo;
 use worker_protocol::client::Ticket;
@@ -11,9 +9,6 @@ use worker_protocol::serve;
 use super::{Conversation, Remote, queue, reply};
 use crate::failure::{Failure, RemoteFailure};
 use crate::log::Log;
-
-/// How long a machine may send nothing of an archive.
-const STALL: Duration = Duration::from_secs(600);
 
 /// The claim to what is known of an output.
 pub(crate) enum InfoClaim {
@@ -99,15 +94,16 @@ impl Remote {
 
     /// The next bytes of the archive, and perhaps some behind it.
     pub(crate) async fn archive_chunk(&mut self) -> Result<&[u8], RemoteFailure> {
+        let answer = self.timeouts.answer;
         let chunk = async {
             match &mut self.conversation {
                 Conversation::Worker(client) => client.raw_chunk().await,
                 Conversation::Serve(serve) => serve.raw_chunk().await,
             }
         };
-        match tokio::time::timeout(STALL, chunk).await {
+        match tokio::time::timeout(answer, chunk).await {
             Ok(chunk) => Ok(chunk?),
-            Err(_) => Err(RemoteFailure::Silent(STALL)),
+            Err(_) => Err(RemoteFailure::Silent(answer)),
         }
     }
 

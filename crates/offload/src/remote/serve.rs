@@ -16,9 +16,10 @@ use worker_protocol::serve::{
 use worker_protocol::{BuildResult, Error, ValidPathInfo};
 
 use super::ask::{Asked, Question};
-use super::{MAX_TALK, Reader, SILENCE, Writer, unless_silent, unless_talkative};
+use super::{MAX_TALK, Reader, Writer, unless_silent, unless_talkative};
 use crate::failure::{Failure, RemoteFailure};
 use crate::job::Job;
+use crate::link::Timeouts;
 use crate::log::{Log, Said};
 
 /// How long the end of standard error is waited for when a conversation is over.
@@ -29,6 +30,8 @@ pub(crate) struct Serve {
     client: Client<Reader, Writer>,
     /// Standard error, as it comes. Fed while anything is read.
     said: Receiver<Bytes>,
+    /// See [`Timeouts::answer`].
+    pub(crate) answer: Duration,
 }
 
 impl Serve {
@@ -39,11 +42,16 @@ impl Serve {
         said: Receiver<Bytes>,
         store_dir: StoreDir,
         question: &Question,
-        greeting: Duration,
+        timeouts: Timeouts,
     ) -> Result<(Self, Option<Asked>), Failure> {
         let client = Client::new(reader, writer, store_dir, None);
-        let mut serve = Serve { client, said };
+        let mut serve = Serve {
+            client,
+            said,
+            answer: timeouts.answer,
+        };
         let asked = serve.ask(question).await?;
+        let greeting = timeouts.greeting;
         let greeted = tokio::time::timeout(greeting, serve.client.handshake()).await;
         greeted
             .map_err(|_| RemoteFailure::Unwelcoming(greeting))
@@ -89,7 +97,7 @@ impl Serve {
             heard.set(Instant::now());
         };
         let reply = listening(&mut self.said, &mut hear, self.client.reply(ticket));
-        unless_talkative(most, &talked, unless_silent(SILENCE, &heard, reply)).await
+        unless_talkative(most, &talked, unless_silent(self.answer, &heard, reply)).await
     }
 
     /// Asking locks the inputs, too: they stay while the conversation lasts.

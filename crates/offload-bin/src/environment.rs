@@ -188,7 +188,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Reads `connect=5,key-exchange=5,authentication=5,channel=5,greeting=5,answer=600,keep-alive=2.5,output-lock=600`, and for clients
+/// Reads `connect=5,key-exchange=5,authentication=5,channel=5,greeting=5,answer=600,lock=30,keep-alive=2.5,output-lock=600`, and for clients
 /// `client-greeting=5,client-request=30,client-silence=60,client-idle=3600`, each in seconds; what is not
 /// named keeps its default.
 fn parse_bounds(text: &str) -> Result<Bounds, String> {
@@ -208,6 +208,7 @@ fn parse_bounds(text: &str) -> Result<Bounds, String> {
             "channel" => &mut timeouts.channel,
             "greeting" => &mut timeouts.greeting,
             "answer" => &mut timeouts.answer,
+            "lock" => &mut timeouts.lock,
             "keep-alive" => &mut timeouts.keep_alive,
             "output-lock" => &mut *output_lock,
             "client-greeting" => &mut clients.greeting,

@@ -141,17 +141,20 @@ impl Fleet {
     #[must_use]
     pub fn new(
         machines: Vec<Machine>,
-        slots: SlotDirectory,
+        mut slots: SlotDirectory,
         knowledge: &Path,
         identity: Identity,
         timeouts: Timeouts,
         store_dir: StoreDir,
     ) -> Self {
+        let mut queues = QueueDirectory::new(knowledge.join("queues"));
+        slots.lock_wait = timeouts.lock;
+        queues.lock_wait = timeouts.lock;
         Fleet {
             troubles: vec![None; machines.len()],
             machines,
             health: Health::open(knowledge),
-            queues: QueueDirectory::new(knowledge.join("queues")),
+            queues,
             slots,
             identity,
             settings: OnceCell::new(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use store_path::HashAlgorithm;
 
 use crate::machines::Machine;
-use crate::slots::{SlotError, lock_in_time, open_lock};
+use crate::slots::{LOCK_WAIT, SlotError, lock_in_time, open_lock};
 
 /// Pause between two looks at whoever is next before us.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -21,6 +21,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone)]
 pub struct QueueDirectory {
     path: PathBuf,
+    /// How long the locks are waited for that others hold for a moment.
+    pub lock_wait: Duration,
 }
 
 /// A place in a queue. Dropping it leaves the queue.
@@ -36,13 +38,16 @@ impl QueueDirectory {
     /// has to wait.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        QueueDirectory { path: path.into() }
+        QueueDirectory {
+            path: path.into(),
+            lock_wait: LOCK_WAIT,
+        }
     }
 
     /// Joins the queue of those who wait for any of `machines`.
     ///
     /// # Errors
-    /// When the files cannot be made, or not be locked within half a minute.
+    /// When the files cannot be made, or not be locked within `lock_wait`.
     pub async fn join<'a>(
         &self,
         machines: impl Iterator<Item = &'a Machine>,
@@ -60,11 +65,11 @@ impl QueueDirectory {
         let last = directory.join("last");
         // Whoever holds this lock only writes two small files.
         let mut counter = open_lock(&last)?;
-        lock_in_time(&counter, &last).await?;
+        lock_in_time(&counter, &last, self.lock_wait).await?;
         let number = draw(&mut counter).map_err(failed(&last))?;
         let path = ticket_path(&directory, number);
         let file = open_lock(&path)?;
-        lock_in_time(&file, &path).await?;
+        lock_in_time(&file, &path, self.lock_wait).await?;
         Ok(Ticket {
             directory,
             number,

@@ -21,7 +21,7 @@ use crate::machines::Machine;
 
 /// How long a lock is waited for that is held for the length of a choice only, by stock too, so that
 /// a longer wait means that its holder hangs.
-const LOCK_WAIT: Duration = Duration::from_secs(30);
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(30);
 /// The port of SSH.
 const SSH_PORT: u16 = 22;
 /// Pause between two tries for such a lock.
@@ -32,6 +32,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 pub struct SlotDirectory {
     path: PathBuf,
     manner: Manner,
+    /// How long the choice lock is waited for.
+    pub lock_wait: Duration,
 }
 
 /// Whose files and locks they are.
@@ -105,8 +107,13 @@ pub enum SlotError {
         source: io::Error,
     },
     /// Another hook has held a lock for too long that is held for a moment only.
-    #[error("failed to lock {} within {} s: another build hook holds it", .0.display(), LOCK_WAIT.as_secs())]
-    Held(PathBuf),
+    #[error("failed to lock {} within {} s (bound lock): another build hook holds it", path.display(), patience.as_secs_f32())]
+    Held {
+        /// The lock's file.
+        path: PathBuf,
+        /// How long it was waited for.
+        patience: Duration,
+    },
 }
 
 impl SlotDirectory {
@@ -128,7 +135,11 @@ impl SlotDirectory {
 
     fn create(path: PathBuf, manner: Manner) -> Result<Self, SlotError> {
         create_directory(&path)?;
-        Ok(SlotDirectory { path, manner })
+        Ok(SlotDirectory {
+            path,
+            manner,
+            lock_wait: LOCK_WAIT,
+        })
     }
 
     /// Uses `path` as Nix does, as it is: what is not there is not made until something is locked.
@@ -137,6 +148,7 @@ impl SlotDirectory {
         SlotDirectory {
             path: path.into(),
             manner: Manner::Nix,
+            lock_wait: LOCK_WAIT,
         }
     }
 
@@ -146,6 +158,7 @@ impl SlotDirectory {
         SlotDirectory {
             path: path.into(),
             manner: Manner::Guix,
+            lock_wait: LOCK_WAIT,
         }
     }
 
@@ -174,14 +187,14 @@ impl SlotDirectory {
         Ok(used)
     }
 
-    /// Waits for the choice lock, half a minute at most.
+    /// Waits for the choice lock, no longer than `lock_wait`.
     ///
     /// # Errors
     /// When it cannot be locked in that time or at all.
     pub async fn lock_choice(&self) -> Result<ChoiceLock, SlotError> {
         let path = self.path.join("main-lock");
         let file = open_lock(&path)?;
-        lock_in_time(&file, &path).await?;
+        lock_in_time(&file, &path, self.lock_wait).await?;
         Ok(ChoiceLock { _file: file })
     }
 
@@ -263,11 +276,16 @@ pub(crate) fn open_lock(path: &Path) -> Result<File, SlotError> {
 }
 
 /// Waits for a lock that is held for a moment only.
-pub(crate) async fn lock_in_time(file: &File, path: &Path) -> Result<(), SlotError> {
-    let deadline = Instant::now() + LOCK_WAIT;
+pub(crate) async fn lock_in_time(
+    file: &File,
+    path: &Path,
+    patience: Duration,
+) -> Result<(), SlotError> {
+    let deadline = Instant::now() + patience;
     while !try_lock(file, path, Manner::Nix)? {
         if Instant::now() >= deadline {
-            return Err(SlotError::Held(path.to_owned()));
+            let path = path.to_owned();
+            return Err(SlotError::Held { path, patience });
         }
         tokio::time::sleep(LOCK_PAUSE).await;
     }
@@ -412,6 +430,6 @@ mod tests {
         let slots = SlotDirectory::open(folder.path()).unwrap();
         let _held = slots.lock_choice().await.unwrap();
         let error = slots.lock_choice().await.unwrap_err();
-        assert!(matches!(error, SlotError::Held(_)), "{error}");
+        assert!(matches!(error, SlotError::Held { .. }), "{error}");
     }
 }

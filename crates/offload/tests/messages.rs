@@ -184,7 +184,10 @@ fn the_coordinators_own_trouble() {
             path: PathBuf::from("/nix/var/nix/current-load/main-lock"),
             source: refused(),
         },
-        SlotError::Held(PathBuf::from("/nix/var/nix/current-load/main-lock")),
+        SlotError::Held {
+            path: PathBuf::from("/nix/var/nix/current-load/main-lock"),
+            patience: Duration::from_secs(30),
+        },
     ];
     let mut texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
     texts.extend(slots.iter().map(ToString::to_string));

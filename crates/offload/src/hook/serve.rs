@@ -278,7 +278,7 @@ async fn answer(
         Ok(Answer::Leased(lease)) => return Some(lease),
         Ok(Answer::Busy(refusals)) => postpone(settings, offer, &refusals.to_string(), log),
         Ok(Answer::None(refusals)) => decline(settings, offer, &refusals.to_string(), log),
-        Err(error @ SlotError::Held(_)) => postpone(settings, offer, &error.to_string(), log),
+        Err(error @ SlotError::Held { .. }) => postpone(settings, offer, &error.to_string(), log),
         Err(error) => decline(settings, offer, &error.to_string(), log),
     }
     None

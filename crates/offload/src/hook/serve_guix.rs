@@ -272,7 +272,7 @@ async fn answer(fleet: &mut Fleet, request: &Request, log: &mut Log) -> Option<B
         Ok(Answer::Busy(refusals) | Answer::None(refusals)) => {
             (follow(&refusals, request.local_slot), refusals.to_string())
         }
-        Err(error @ SlotError::Held(_)) => (Reply::Postpone, error.to_string()),
+        Err(error @ SlotError::Held { .. }) => (Reply::Postpone, error.to_string()),
         Err(error) => (Reply::Decline, error.to_string()),
     };
     match reply {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ssh_config::AddressFamily;
 use super::{Credentials, HostKeys};
 
-/// Bounds for everything that is waited for while a link is set up and used.
+/// Bounds for everything that is waited for until a machine is ours, and while its link is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
     /// Name look-up and TCP connection, or the jump host's connection to the next one.
@@ -26,6 +26,8 @@ pub struct Timeouts {
     /// that it takes in or sends. Old daemons make whoever adds a temporary root wait for a garbage
     /// collection.
     pub answer: Duration,
+    /// Locks that other hooks on this host hold for a moment, while they choose a machine.
+    pub lock: Duration,
     /// Silence on the link after which it is probed.
     pub keep_alive: Duration,
     /// Probes without an answer that end it.
@@ -42,6 +44,7 @@ impl Default for Timeouts {
             channel: step,
             greeting: Duration::from_secs(30),
             answer: Duration::from_secs(600),
+            lock: Duration::from_secs(30),
             keep_alive: Duration::from_secs(15),
             keep_alive_misses: 3,
         }

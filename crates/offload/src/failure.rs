@@ -126,6 +126,9 @@ pub enum RemoteFailure {
     /// The daemon is there, and silent.
     #[error("no answer within {} s (bound answer)", .0.as_secs_f32())]
     Silent(std::time::Duration),
+    /// The same, where a person waits: it is not worth as much time.
+    #[error("no answer within {} s", .0.as_secs_f32())]
+    Mute(std::time::Duration),
 }
 
 impl From<worker_protocol::Error> for RemoteFailure {

@@ -166,7 +166,7 @@ fn link_bound(timeouts: &Timeouts) -> Duration {
 
 /// A daemon that is there and does not answer.
 fn silent(action: &'static str) -> Failure {
-    RemoteFailure::Silent(ANSWER).during(action)
+    RemoteFailure::Mute(ANSWER).during(action)
 }
 
 /// A log that nobody reads.

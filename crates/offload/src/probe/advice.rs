@@ -95,7 +95,7 @@ fn advice(failure: &Failure, machine: &Machine, target: Option<&SshTarget>) -> S
              its disk space, and trusted-users in its nix.conf"
         ),
         Failure::Remote {
-            error: RemoteFailure::Silent(_),
+            error: RemoteFailure::Silent(_) | RemoteFailure::Mute(_),
             ..
         } => format!(
             "the daemon on {host} is there and does not answer: see whether it collects garbage or \

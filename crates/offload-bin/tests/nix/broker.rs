@@ -86,6 +86,12 @@ impl Brokered {
         said
     }
 
+    /// Builds something new, and says whether that was by the broker.
+    fn built_by_broker(&self, name: &str) -> bool {
+        let name = format!("{name}-{}", self.bed.mark());
+        self.built(&name).contains("by the broker")
+    }
+
     /// The hook of the build that is under way.
     fn hook(&self) -> Process {
         let processes = self.bed.pair.coordinator.processes();
@@ -213,6 +219,32 @@ fn a_broker_that_dies_costs_no_build() {
     brokered.bed.assert_clean();
     // And without one.
     assert!(!brokered.built("brokered-no-more").contains("by the broker"));
+}
+
+/// As `systemctl restart` does: the build goes on, and whoever comes meanwhile does without.
+#[test]
+fn a_broker_that_is_told_to_end_waits_for_its_builds() {
+    testbed::require!();
+    testbed::require!(ours());
+    let brokered = brokered();
+    let broker = brokered.broker("");
+    let builder = &brokered.bed.pair.builder;
+    builder
+        .write_file("/tmp/hold", "")
+        .expect("the file is written");
+    thread::scope(|scope| {
+        let client = scope.spawn(|| brokered.bed.build(&held("brokered-to-its-end"), &[]));
+        wait_for("it builds", || builder.outside("/tmp/building").exists());
+        broker.signal(Signal::TERM);
+        wait_for("it has heard that", || {
+            !brokered.built_by_broker("brokered-meanwhile")
+        });
+        std::fs::remove_file(builder.outside("/tmp/hold")).expect("it is there");
+        let output = client.join().expect("the thread does not panic");
+        assert!(output.status.success(), "{}", output.stderr);
+    });
+    wait_for("it has ended", || !broker.runs());
+    brokered.assert_clean_without(broker);
 }
 
 #[test]

@@ -61,8 +61,17 @@ pub async fn serve(
             },
         }
     }
-    drop(listener);
-    while hooks.join_next().await.is_some() {}
+    // Whoever comes now is turned away at once, and connects itself.
+    while !hooks.is_empty() {
+        tokio::select! {
+            _ = hooks.join_next() => {}
+            accepted = listener.accept() => {
+                if accepted.is_err() {
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
 }
 
 struct Broker<T> {

@@ -70,6 +70,16 @@ impl<'a> Service<'a> {
         format!("unix://{}", self.socket)
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal).expect("it is ours");
+    }
+
+    pub(crate) fn runs(&self) -> bool {
+        let processes = self.bed.pair.coordinator.processes();
+        let processes = processes.expect("processes can be listed");
+        processes.contains(&self.process)
+    }
+
     /// What it has written.
     pub(crate) fn said(&self) -> String {
         let log = format!("{}.log", self.socket);

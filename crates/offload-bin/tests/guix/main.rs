@@ -6,6 +6,7 @@
 //! `OFFLOAD_TEST_PAIRS="bullseye:sid sid:bullseye"` names the pairs of coordinator and builder that they run with.
 
 mod bed;
+mod broker;
 mod builds;
 mod commands;
 mod daemon;

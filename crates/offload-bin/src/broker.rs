@@ -22,9 +22,9 @@ pub(crate) struct Broker {
     /// How long a connection is kept that nobody uses, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = value_parser!(u32).range(1..))]
     keep: u32,
-    /// How long a conversation with a machine's daemon is kept ready that nobody uses, in seconds: the daemon runs a
-    /// process for it.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = value_parser!(u32).range(1..))]
+    /// How long a conversation with a machine's daemon stands ready for the next build, in seconds. The daemon runs a
+    /// process for it; and of a connection that has died in silence it does not tell, as a new one would.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = value_parser!(u32).range(1..))]
     keep_ready: u32,
 }
 

@@ -17,7 +17,8 @@ use crate::link::{Asked, ByteStream, LinkError, SshLink, SshTarget};
 pub struct Keeping {
     /// A connection.
     pub link: Duration,
-    /// A stream to a machine's daemon that was opened beforehand: the daemon runs a process for it.
+    /// A stream to a machine's daemon that was opened beforehand. The daemon runs a process for it; and
+    /// of a connection that has died in silence it does not tell, as opening another one would.
     pub spare: Duration,
 }
 
@@ -25,7 +26,7 @@ impl Default for Keeping {
     fn default() -> Self {
         Keeping {
             link: Duration::from_secs(600),
-            spare: Duration::from_secs(60),
+            spare: Duration::from_secs(10),
         }
     }
 }
@@ -120,7 +121,7 @@ impl Place {
                 Err(error @ LinkError::Channel { .. }) => return Err(error.into()),
                 Err(error) => {
                     tell(&format!("lost {}: {error}", self.name()));
-                    self.forget(&opened.kept);
+                    self.forget_idle_and(&opened.kept);
                     if is_new {
                         return Err(error.into());
                     }
@@ -189,9 +190,11 @@ impl Place {
         Some(Opened { stream: None, kept })
     }
 
-    fn forget(&self, dead: &Rc<Kept>) {
+    /// What ended one connection has most likely ended the others, and each takes its time to be
+    /// found out. Those that are in use are left to who uses them.
+    fn forget_idle_and(&self, dead: &Rc<Kept>) {
         let mut links = self.links.borrow_mut();
-        links.retain(|kept| !Rc::ptr_eq(kept, dead));
+        links.retain(|kept| kept.streams.get() > 0 && !Rc::ptr_eq(kept, dead));
     }
 
     /// Ends what nobody has used for long, and says how many connections are left.

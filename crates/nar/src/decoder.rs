@@ -91,7 +91,7 @@ impl Decoder {
     /// # Errors
     /// The input is not an archive within the limits. The same error comes back from every later
     /// call.
-    #[inline]
+    #[inline(always)]
     pub fn decode<'a>(&'a mut self, input: &'a [u8]) -> Result<Step<'a>, Error> {
         if self.is_spent {
             self.carried.clear();

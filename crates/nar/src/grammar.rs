@@ -6,6 +6,10 @@
 //!
 //! Which of two words follows is always decided by one byte, and whatever bytes of a word are
 //! there are compared at once. So an error is found at the same offset however the input was cut.
+//!
+//! What stands on the path of every event is inlined whatever its size, here and in its callers: an
+//! event that is returned through memory from one of these functions to the next costs half as much
+//! again, and the compiler's own choice changes with the number of places that read archives.
 
 use crate::names::OpenDirectories;
 use crate::position::{Position, State};
@@ -25,21 +29,20 @@ pub(crate) enum Parsed<'a> {
 
 enum Stop {
     Needs(usize),
-    Error(Error),
+    /// In the slice's byte `at`.
+    Error {
+        at: usize,
+        kind: Kind,
+    },
 }
 
 /// Parses the event that stands at `position`, at the front of `input`.
-#[inline]
+#[inline(always)]
 pub(crate) fn parse<'a, N: OpenDirectories<'a>>(
     position: &Position<N>,
     input: &'a [u8],
 ) -> Result<Parsed<'a>, Error> {
-    let mut cursor = Cursor {
-        input,
-        at: 0,
-        base: position.offset,
-    };
-    let cursor = &mut cursor;
+    let cursor = &mut Cursor { input, at: 0 };
     let event = match position.state {
         State::Start => cursor
             .words(&token::MAGIC)
@@ -59,12 +62,12 @@ pub(crate) fn parse<'a, N: OpenDirectories<'a>>(
     match event {
         Ok(event) => Ok(Parsed::Event(cursor.at, event)),
         Err(Stop::Needs(length)) => Ok(Parsed::Needs(length)),
-        Err(Stop::Error(error)) => Err(error),
+        Err(Stop::Error { at, kind }) => Err(position.error(at, kind)),
     }
 }
 
 /// `"(" "type" ..`: the cursor ends behind a directory's or file's head, or a whole link.
-#[inline]
+#[inline(always)]
 fn node<'a>(limits: &Limits, cursor: &mut Cursor<'a>) -> Result<Event<'a>, Stop> {
     if cursor.skip_if(&token::PLAIN_FILE) {
         return file(cursor, false);
@@ -91,7 +94,7 @@ fn node<'a>(limits: &Limits, cursor: &mut Cursor<'a>) -> Result<Event<'a>, Stop>
 }
 
 /// `<size>`: the cursor ends at the first byte of data.
-#[inline]
+#[inline(always)]
 fn file<'a>(cursor: &mut Cursor<'a>, executable: bool) -> Result<Event<'a>, Stop> {
     Ok(Event::File {
         executable,
@@ -100,7 +103,7 @@ fn file<'a>(cursor: &mut Cursor<'a>, executable: bool) -> Result<Event<'a>, Stop
 }
 
 /// As much of the file's data as is there.
-#[inline]
+#[inline(always)]
 fn data<'a>(cursor: &mut Cursor<'a>, remaining: u64) -> Result<Event<'a>, Stop> {
     cursor.peek(0)?;
     let all = cursor.input.len();
@@ -109,7 +112,7 @@ fn data<'a>(cursor: &mut Cursor<'a>, remaining: u64) -> Result<Event<'a>, Stop> 
 }
 
 /// `<padding> ")"`
-#[inline]
+#[inline(always)]
 fn file_end<'a>(cursor: &mut Cursor<'a>, padding: usize) -> Result<Event<'a>, Stop> {
     cursor.zeros(padding)?;
     cursor.words(&token::CLOSE)?;
@@ -119,17 +122,17 @@ fn file_end<'a>(cursor: &mut Cursor<'a>, padding: usize) -> Result<Event<'a>, St
 /// `"symlink" "target" <target> ")"`
 fn symlink<'a>(limits: &Limits, cursor: &mut Cursor<'a>) -> Result<Event<'a>, Stop> {
     cursor.words(&token::SYMLINK)?;
-    let offset = cursor.offset();
+    let at = cursor.at;
     let limit = limits.target;
     let target = cursor.bounded(limit, |length| Kind::TargetLength { length, limit })?;
-    names::check_target(target).map_err(|kind| Stop::Error(Error { offset, kind }))?;
+    names::check_target(target).map_err(|kind| Stop::Error { at, kind })?;
     cursor.zeros(token::padding(target.len() as u64))?;
     cursor.words(&token::CLOSE)?;
     Ok(Event::Symlink(target))
 }
 
 /// `"entry" "(" "name" <name> "node"`, or the directory's `")"`.
-#[inline]
+#[inline(always)]
 fn entry_or_end<'a, N: OpenDirectories<'a>>(
     position: &Position<N>,
     cursor: &mut Cursor<'a>,
@@ -143,12 +146,12 @@ fn entry_or_end<'a, N: OpenDirectories<'a>>(
         _ => return cursor.unexpected("entry` or `)"),
     }
     cursor.words(&token::ENTRY)?;
-    let offset = cursor.offset();
+    let at = cursor.at;
     let limit = position.limits.name;
     let name = cursor.bounded(limit, |length| Kind::NameLength { length, limit })?;
     position
         .check_name(name)
-        .map_err(|kind| Stop::Error(Error { offset, kind }))?;
+        .map_err(|kind| Stop::Error { at, kind })?;
     cursor.zeros(token::padding(name.len() as u64))?;
     cursor.words(&token::NODE)?;
     Ok(Event::Entry(name))
@@ -161,21 +164,9 @@ const LONGEST: usize = isize::MAX as usize - 1024;
 struct Cursor<'a> {
     input: &'a [u8],
     at: usize,
-    /// The archive's offset of `input[0]`.
-    base: u64,
 }
 
 impl<'a> Cursor<'a> {
-    fn offset(&self) -> u64 {
-        self.offset_behind(0)
-    }
-
-    /// The archive's offset of what lies `ahead` bytes on. A file that claims nearly all of a `u64`
-    /// may have been passed over.
-    fn offset_behind(&self, ahead: usize) -> u64 {
-        self.base.saturating_add((self.at + ahead) as u64)
-    }
-
     #[inline]
     fn peek(&self, ahead: usize) -> Result<u8, Stop> {
         let at = self.at + ahead;
@@ -221,18 +212,18 @@ impl<'a> Cursor<'a> {
         } else {
             (start, Kind::Word { expected })
         };
-        Err(Stop::Error(Error {
-            offset: self.offset_behind(at),
+        Err(Stop::Error {
+            at: self.at + at,
             kind,
-        }))
+        })
     }
 
     #[cold]
     fn unexpected<T>(&self, expected: &'static str) -> Result<T, Stop> {
-        Err(Stop::Error(Error {
-            offset: self.offset(),
+        Err(Stop::Error {
+            at: self.at,
             kind: Kind::Word { expected },
-        }))
+        })
     }
 
     #[inline]
@@ -248,15 +239,15 @@ impl<'a> Cursor<'a> {
     /// A word of at most `limit` bytes, without the zeros behind it.
     #[inline]
     fn bounded(&mut self, limit: usize, kind: impl FnOnce(u64) -> Kind) -> Result<&'a [u8], Stop> {
-        let offset = self.offset();
+        let at = self.at;
         let length = self.length()?;
         match usize::try_from(length) {
             // A limit of one's own may be longer than any slice.
             Ok(length) if length <= limit && length <= LONGEST => self.take(length),
-            _ => Err(Stop::Error(Error {
-                offset,
+            _ => Err(Stop::Error {
+                at,
                 kind: kind(length),
-            })),
+            }),
         }
     }
 
@@ -266,11 +257,10 @@ impl<'a> Cursor<'a> {
         let end = self.at + length;
         let here = &self.input[self.at..end.min(self.input.len())];
         if let Some(at) = here.iter().position(|&byte| byte != 0) {
-            let offset = self.offset_behind(at);
-            return Err(Stop::Error(Error {
-                offset,
+            return Err(Stop::Error {
+                at: self.at + at,
                 kind: Kind::Padding,
-            }));
+            });
         }
         if here.len() < length {
             return Err(Stop::Needs(end));

@@ -21,7 +21,7 @@ pub(crate) trait OpenDirectories<'n> {
     fn remember(&mut self, name: &'n [u8]);
 
     /// Whether `name` may follow in the innermost directory.
-    #[inline]
+    #[inline(always)]
     fn check(&self, name: &[u8]) -> Result<(), Kind> {
         check_name(name)?;
         match name.cmp(self.last()) {
@@ -74,12 +74,12 @@ impl OpenDirectories<'_> for Names {
         self.bytes.truncate(start);
     }
 
-    #[inline]
+    #[inline(always)]
     fn last(&self) -> &[u8] {
         &self.bytes[self.innermost()..]
     }
 
-    #[inline]
+    #[inline(always)]
     fn remember(&mut self, name: &[u8]) {
         self.bytes.truncate(self.innermost());
         self.bytes.extend_from_slice(name);
@@ -124,13 +124,13 @@ impl<'n> OpenDirectories<'n> for BorrowedNames<'n> {
         self.depth -= 1;
     }
 
-    #[inline]
+    #[inline(always)]
     fn last(&self) -> &[u8] {
         let here = self.deeper.last();
         here.unwrap_or_else(|| &self.last[self.depth - 1])
     }
 
-    #[inline]
+    #[inline(always)]
     fn remember(&mut self, name: &'n [u8]) {
         match self.deeper.last_mut() {
             Some(last) => *last = name,

@@ -1,5 +1,5 @@
 use crate::names::{Names, OpenDirectories};
-use crate::{Event, Kind, Limits, token};
+use crate::{Error, Event, Kind, Limits, token};
 
 /// What an archive can go on with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +53,18 @@ impl<N> Position<N> {
         }
     }
 
+    /// What is wrong `ahead` bytes on.
+    #[cold]
+    pub(crate) fn error(&self, ahead: usize, kind: Kind) -> Error {
+        Error {
+            // A file that claims nearly all of a `u64` may have been passed over.
+            offset: self.offset.saturating_add(ahead as u64),
+            kind,
+        }
+    }
+
     /// Moves behind `length` bytes of data, at most [`Position::remaining`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn advance_data(&mut self, length: u64) {
         if let State::Data { remaining, .. } = &mut self.state {
             *remaining -= length;
@@ -65,7 +75,7 @@ impl<N> Position<N> {
 
     /// Whether an entry of this name, whose length is within the limit, may follow in the innermost
     /// directory.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn check_name<'n>(&self, name: &[u8]) -> Result<(), Kind>
     where
         N: OpenDirectories<'n>,
@@ -78,7 +88,7 @@ impl<N> Position<N> {
     }
 
     /// Moves behind `event`, which `length` bytes said and which was found to be in its place.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn advance<'n>(&mut self, length: usize, event: &Event<'n>)
     where
         N: OpenDirectories<'n>,
@@ -108,7 +118,7 @@ impl<N> Position<N> {
         self.offset = self.offset.saturating_add(length as u64);
     }
 
-    #[inline]
+    #[inline(always)]
     fn end_node<'n>(&mut self)
     where
         N: OpenDirectories<'n>,

@@ -148,13 +148,13 @@ impl Cursor {
     }
 
     /// How much of the buffer is to be consumed before the next event.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_consumed(&mut self) -> usize {
         std::mem::take(&mut self.consumed)
     }
 
     /// Goes to the next event in `input`, which is empty at the source's end.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn advance(&mut self, input: &[u8]) -> Result<Progress, ReadError> {
         match self.decoder.decode(input) {
             Ok(Step::Event { consumed, event }) => {
@@ -183,7 +183,7 @@ impl Cursor {
     }
 
     /// The event that was found, given the buffer it was found in.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn event<'a>(&'a self, found: Found, input: &'a [u8]) -> Event<'a> {
         match found {
             Found::Bare(event) => event,

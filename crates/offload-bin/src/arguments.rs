@@ -120,8 +120,8 @@ impl Command {
     pub(crate) fn run(self) -> ExitCode {
         match self {
             Command::Demo { keep } => demo::run(keep),
-            Command::Store(store) => store.run(),
-            Command::Broker(broker) => broker.run(),
+            Command::Store(store) => or_failure(store.run()),
+            Command::Broker(broker) => or_failure(broker.run()),
             Command::Machines(machines) => or_usage(machines.run()),
             Command::Test(test) => or_usage(test.run()),
             Command::Status(status) => or_usage(status.run()),
@@ -169,6 +169,17 @@ fn is_guixs(arguments: &[String]) -> bool {
             && first != "help"
             && ours.find_subcommand(first).is_none()
     })
+}
+
+/// What ended a service is told.
+pub(crate) fn or_failure(run: Result<(), String>) -> ExitCode {
+    match run {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("offload: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// What keeps a command from beginning is told, with the exit code for wrong arguments.

@@ -1,7 +1,6 @@
 //! The broker, as a process.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
@@ -29,17 +28,7 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    pub(crate) fn run(self) -> ExitCode {
-        match self.serve() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("offload: {error}");
-                ExitCode::FAILURE
-            }
-        }
-    }
-
-    fn serve(self) -> Result<(), String> {
+    pub(crate) fn run(self) -> Result<(), String> {
         // The socket lets its user log in to every machine as this one.
         umask(Mode::from_bits_truncate(0o077));
         let runtime = tokio::runtime::Builder::new_current_thread()

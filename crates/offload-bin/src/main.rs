@@ -27,14 +27,14 @@ mod together;
 
 use std::process::ExitCode;
 
-use arguments::Call;
+use arguments::{Call, or_failure};
 
 fn main() -> ExitCode {
     match Call::from_process() {
         Call::NixHook => nix_hook::run(),
         Call::GuixHook(arguments) => guix_hook::run(&arguments),
         Call::Guix(arguments) => guix::run(&arguments),
-        Call::Endpoint => store::Store::stdio().run(),
+        Call::Endpoint => or_failure(store::Store::stdio().run()),
         Call::Command(command) => command.run(),
     }
 }

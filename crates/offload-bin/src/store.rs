@@ -2,7 +2,6 @@
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Args, value_parser};
 use offload::store::{Bounds, Presence, builders_line, serve};
@@ -97,17 +96,7 @@ impl Store {
         }
     }
 
-    pub(crate) fn run(self) -> ExitCode {
-        match self.serve() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("offload: {error}");
-                ExitCode::FAILURE
-            }
-        }
-    }
-
-    fn serve(self) -> Result<(), String> {
+    pub(crate) fn run(self) -> Result<(), String> {
         let endpoint = Endpoint::open(self.machines, self.sizes)?;
         let coordinator = endpoint.coordinator();
         if self.what.print_builders {

@@ -2,11 +2,11 @@
 
 use std::{
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
-    thread,
+    thread::{self, ScopedJoinHandle},
     time::{Duration, Instant},
 };
 
-use testbed::{Host, Link, MachineLine, Process, Signal};
+use testbed::{Host, Link, MachineLine, Output, Process, Signal};
 
 use crate::{
     bed::{Bed, OUR_HOOK, derivation, ours},
@@ -60,6 +60,27 @@ fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// A build that is under way.
+struct Held<'scope> {
+    builder: &'scope Host,
+    client: ScopedJoinHandle<'scope, Output>,
+}
+
+impl Held<'_> {
+    /// Until the builder has it; once for each time that it is built.
+    fn wait(&self) {
+        let mark = self.builder.outside("/tmp/building");
+        wait_for("it builds", || {
+            assert!(!self.client.is_finished(), "it has ended");
+            std::fs::remove_file(&mark).is_ok()
+        });
+    }
+
+    fn let_go(&self) {
+        std::fs::remove_file(self.builder.outside("/tmp/hold")).expect("it is there");
+    }
+}
+
 impl Brokered {
     fn use_builder(&self, scheme: &str, query: &str) {
         let line = MachineLine {
@@ -90,6 +111,20 @@ impl Brokered {
     fn built_by_broker(&self, name: &str) -> bool {
         let name = format!("{name}-{}", self.bed.mark());
         self.built(&name).contains("by the broker")
+    }
+
+    /// Begins a build, which goes on until it is let go, and does `meanwhile` as soon as the builder has it.
+    fn while_it_builds(&self, name: &str, meanwhile: impl FnOnce(&Held<'_>)) -> Output {
+        let builder = &self.bed.pair.builder;
+        let hold = builder.write_file("/tmp/hold", "");
+        hold.expect("the file is written");
+        thread::scope(|scope| {
+            let client = scope.spawn(|| self.bed.build(&held(name), &["-v"]));
+            let held = Held { builder, client };
+            held.wait();
+            meanwhile(&held);
+            held.client.join().expect("the thread does not panic")
+        })
     }
 
     /// The hook of the build that is under way.
@@ -195,27 +230,12 @@ fn a_broker_that_dies_costs_no_build() {
     testbed::require!(ours());
     let brokered = brokered();
     let broker = brokered.broker("");
-    let builder = &brokered.bed.pair.builder;
-    let hold = || {
-        builder
-            .write_file("/tmp/hold", "")
-            .expect("the file is written");
-    };
-    hold();
-    let is_building = || builder.outside("/tmp/building").exists();
-    thread::scope(|scope| {
-        let client = scope.spawn(|| brokered.bed.build(&held("brokered-killed"), &["-v"]));
-        wait_for("it builds", is_building);
-        let again = builder.outside("/tmp/building");
-        std::fs::remove_file(again).expect("it is there");
+    let output = brokered.while_it_builds("brokered-killed", |build| {
         drop(broker);
-        wait_for("it builds again", || is_building() || client.is_finished());
-        assert!(!client.is_finished(), "{:?}", client.join());
-        wait_for("it builds again", is_building);
-        std::fs::remove_file(builder.outside("/tmp/hold")).expect("it is there");
-        let output = client.join().expect("the thread does not panic");
-        assert!(output.status.success(), "{}", output.stderr);
+        build.wait();
+        build.let_go();
     });
+    assert!(output.status.success(), "{}", output.stderr);
     brokered.bed.assert_clean();
     // And without one.
     assert!(!brokered.built("brokered-no-more").contains("by the broker"));
@@ -228,21 +248,14 @@ fn a_broker_that_is_told_to_end_waits_for_its_builds() {
     testbed::require!(ours());
     let brokered = brokered();
     let broker = brokered.broker("");
-    let builder = &brokered.bed.pair.builder;
-    builder
-        .write_file("/tmp/hold", "")
-        .expect("the file is written");
-    thread::scope(|scope| {
-        let client = scope.spawn(|| brokered.bed.build(&held("brokered-to-its-end"), &[]));
-        wait_for("it builds", || builder.outside("/tmp/building").exists());
+    let output = brokered.while_it_builds("brokered-to-its-end", |build| {
         broker.signal(Signal::TERM);
         wait_for("it has heard that", || {
             !brokered.built_by_broker("brokered-meanwhile")
         });
-        std::fs::remove_file(builder.outside("/tmp/hold")).expect("it is there");
-        let output = client.join().expect("the thread does not panic");
-        assert!(output.status.success(), "{}", output.stderr);
+        build.let_go();
     });
+    assert!(output.status.success(), "{}", output.stderr);
     wait_for("it has ended", || !broker.runs());
     brokered.assert_clean_without(broker);
 }
@@ -253,19 +266,14 @@ fn a_hook_that_is_killed_takes_its_build_along() {
     testbed::require!(ours());
     let brokered = brokered();
     let broker = brokered.broker("");
-    let builder = &brokered.bed.pair.builder;
-    builder
-        .write_file("/tmp/hold", "")
-        .expect("the file is written");
-    thread::scope(|scope| {
-        let client = scope.spawn(|| brokered.bed.build(&held("brokered-hook-killed"), &[]));
-        wait_for("it builds", || builder.outside("/tmp/building").exists());
+    let output = brokered.while_it_builds("brokered-hook-killed", |_| {
         let hook = brokered.hook();
         hook.signal(Signal::KILL).expect("it is ours to end");
-        let output = client.join().expect("the thread does not panic");
-        assert!(!output.status.success());
     });
-    wait_for("the build has ended", || !builds(builder));
+    assert!(!output.status.success());
+    wait_for("the build has ended", || {
+        !builds(&brokered.bed.pair.builder)
+    });
     brokered.assert_clean_without(broker);
 }
 

@@ -11,7 +11,7 @@ use crate::copy;
 use crate::failure::Failure;
 use crate::job::{Content, Job, JobOutput};
 use crate::local::{Authority, GuixStore, Restored};
-use crate::log::{Level, Log};
+use crate::log::{Copying, Level, Log};
 use crate::remote::Remote;
 
 /// Less free disk than this, in bytes, and a machine gets no build; a build that failed there
@@ -120,24 +120,43 @@ async fn receive(
     let (count, name) = (wanted.len(), remote.name());
     let message = format!("retrieving {count} store item{plural} from '{name}'...");
     log.daemon.message(Level::Notice, &message);
-    let mut received = Vec::with_capacity(wanted.len());
+    let name = name.to_owned();
+    let mut copying = log.daemon.start_copying(count as u64, 0, &name, "local");
+    let mut received = Vec::with_capacity(count);
     for (output, path) in wanted {
-        let fixed = match output.content {
-            Content::Fixed(address) => Some(address),
-            Content::Any | Content::Floating { .. } => None,
-        };
-        let mut import = store.import(path, fixed)?;
-        remote.export(path, &mut import, log).await?;
-        let file = store.local.store_dir().print(path);
-        let message = format!("importing file or directory '{file}'...");
-        log.daemon.message(Level::Notice, &message);
-        let restored = import.finish(authority).await?;
-        let message = format!("found valid signature for '{file}'");
-        log.daemon.message(Level::Notice, &message);
+        let restored = receive_one(remote, store, output, path, authority, &mut copying, log);
+        let restored = restored.await?;
         check_references(store, job, output, &restored)?;
         received.push(restored);
     }
+    log.daemon.stop_copying(copying);
     Ok(received)
+}
+
+async fn receive_one(
+    remote: &mut Remote,
+    store: &GuixStore,
+    output: &JobOutput,
+    path: &StorePath,
+    authority: &Authority,
+    copying: &mut Copying,
+    log: &mut Log,
+) -> Result<Restored, Failure> {
+    let fixed = match output.content {
+        Content::Fixed(address) => Some(address),
+        Content::Any | Content::Floating { .. } => None,
+    };
+    let mut import = store.import(path, fixed)?;
+    let file = store.local.store_dir().print(path);
+    log.daemon.start_path(copying, &file, 0);
+    remote.export(path, &mut import, copying, log).await?;
+    log.daemon.stop_path(copying);
+    let message = format!("importing file or directory '{file}'...");
+    log.daemon.message(Level::Notice, &message);
+    let restored = import.finish(authority).await?;
+    let message = format!("found valid signature for '{file}'");
+    log.daemon.message(Level::Notice, &message);
+    Ok(restored)
 }
 
 fn check_references(

@@ -19,7 +19,7 @@ use worker_protocol::{Context, Error, ValidPathInfo, Value, Version};
 use super::{CHUNK, SENDING, in_order};
 use crate::failure::{Failure, RemoteFailure};
 use crate::local::{GuixStore, Signer};
-use crate::log::{Level, Log};
+use crate::log::{Copying, Level, Log};
 use crate::remote::{Importer, Reader, Remote, Writer, reply, unless_silent};
 
 /// Most paths that are sent one per round trip. More go in one stream.
@@ -67,14 +67,31 @@ pub(crate) async fn send(
         remote.name()
     );
     log.daemon.message(Level::Notice, &message);
+    let name = remote.name().to_owned();
+    let mut copying = log
+        .daemon
+        .start_copying(loads.len() as u64, size, "local", &name);
+    let sent = send_all(remote, store, &loads, size, &mut copying, log).await;
+    log.daemon.stop_copying(copying);
+    sent
+}
+
+async fn send_all(
+    remote: &mut Remote,
+    store: &GuixStore,
+    loads: &[Load],
+    size: u64,
+    copying: &mut Copying,
+    log: &mut Log,
+) -> Result<(), Failure> {
     let is_signed = |load: &Load| matches!(load.manner, Manner::Signed);
-    if loads.len() <= MAX_SINGLE && !loads.iter().any(is_signed) {
-        for load in &loads {
-            send_one(remote, store, load, log).await?;
-        }
-        return Ok(());
+    if loads.len() > MAX_SINGLE || loads.iter().any(is_signed) {
+        return send_stream(remote, store, loads, size, copying, log).await;
     }
-    send_stream(remote, store, &loads, size, log).await
+    for load in loads {
+        send_one(remote, store, load, copying, log).await?;
+    }
+    Ok(())
 }
 
 /// `3 store items (2 MiB)`
@@ -128,6 +145,7 @@ async fn send_one(
     remote: &mut Remote,
     store: &GuixStore,
     load: &Load,
+    copying: &mut Copying,
     log: &mut Log,
 ) -> Result<(), Failure> {
     let path = &load.info.path;
@@ -154,7 +172,7 @@ async fn send_one(
             let answer = client.answer;
             let upload = client.upload(&request).await.map_err(failed)?;
             let mut upload = Bounded { upload, answer };
-            send_archive(store, path, &mut upload, None, log).await?;
+            send_archive(store, &load.info, &mut upload, None, copying, log).await?;
             let mut forward = |message| log.forward(message);
             let ticket = upload
                 .unbounded()
@@ -182,14 +200,15 @@ async fn send_stream(
     store: &GuixStore,
     loads: &[Load],
     size: u64,
+    copying: &mut Copying,
     log: &mut Log,
 ) -> Result<(), Failure> {
     let mut signer = store.keys.signer()?;
     let paths: Vec<_> = loads.iter().map(|load| &load.info).collect();
     if size <= MAX_LOCK_STEP {
-        return send_in_lock_step(remote, store, &paths, &mut signer, log).await;
+        return send_in_lock_step(remote, store, &paths, &mut signer, copying, log).await;
     }
-    let by_command = send_by_command(remote, store, &paths, &mut signer, log).await;
+    let by_command = send_by_command(remote, store, &paths, &mut signer, copying, log).await;
     if let Err(failure @ (Failure::Local(_) | Failure::Dump(_))) = by_command {
         return Err(failure);
     }
@@ -210,7 +229,7 @@ async fn send_stream(
         );
         log.daemon.message(Level::Notice, &message);
     }
-    send_in_lock_step(remote, store, &rest, &mut signer, log).await
+    send_in_lock_step(remote, store, &rest, &mut signer, copying, log).await
 }
 
 async fn send_by_command(
@@ -218,10 +237,11 @@ async fn send_by_command(
     store: &GuixStore,
     paths: &[&ValidPathInfo],
     signer: &mut Signer,
+    copying: &mut Copying,
     log: &mut Log,
 ) -> Result<(), Failure> {
     let mut importer = remote.start_import().await?;
-    write_stream(store, paths, signer, &mut importer, log).await?;
+    write_stream(store, paths, signer, &mut importer, copying, log).await?;
     let finished = importer.finish().await;
     finished.map_err(|error| error.during(SENDING))
 }
@@ -231,6 +251,7 @@ async fn send_in_lock_step(
     store: &GuixStore,
     paths: &[&ValidPathInfo],
     signer: &mut Signer,
+    copying: &mut Copying,
     log: &mut Log,
 ) -> Result<(), Failure> {
     let failed = |error: Error| RemoteFailure::from(error).during(SENDING);
@@ -238,7 +259,7 @@ async fn send_in_lock_step(
     let answer = client.answer;
     let upload = client.upload(&ImportPaths {}).await.map_err(failed)?;
     let mut upload = Bounded { upload, answer };
-    write_stream(store, paths, signer, &mut upload, log).await?;
+    write_stream(store, paths, signer, &mut upload, copying, log).await?;
     let mut forward = |message| log.forward(message);
     let ticket = upload
         .unbounded()
@@ -287,6 +308,7 @@ async fn write_stream(
     paths: &[&ValidPathInfo],
     signer: &mut Signer,
     sink: &mut impl Sink,
+    copying: &mut Copying,
     log: &mut Log,
 ) -> Result<(), Failure> {
     let context = Context::new(store.local.store_dir().clone(), Version::GUIX_NEWEST);
@@ -302,7 +324,7 @@ async fn write_stream(
         );
         log.daemon.message(Level::Notice, &message);
         let mut hasher = ItemHasher::new();
-        send_archive(store, &path.path, sink, Some(&mut hasher), log).await?;
+        send_archive(store, path, sink, Some(&mut hasher), copying, log).await?;
         let mut trailer = Trailer {
             path: path.path.clone(),
             references: path.info.references.iter().cloned().collect(),
@@ -320,16 +342,20 @@ async fn write_stream(
 
 async fn send_archive(
     store: &GuixStore,
-    path: &StorePath,
+    path: &ValidPathInfo,
     sink: &mut impl Sink,
     mut hasher: Option<&mut ItemHasher>,
+    copying: &mut Copying,
     log: &mut Log,
 ) -> Result<(), Failure> {
-    let mut dump = Dump::new(store.local.real_path(path))?;
+    let name = store.local.store_dir().print(&path.path);
+    log.daemon.start_path(copying, &name, path.info.nar_size);
+    let mut dump = Dump::new(store.local.real_path(&path.path))?;
     let mut buffer = vec![0; CHUNK];
     loop {
         let length = dump.fill(&mut buffer)?;
         if length == 0 {
+            log.daemon.stop_path(copying);
             return Ok(());
         }
         if let Some(hasher) = &mut hasher {
@@ -337,5 +363,6 @@ async fn send_archive(
         }
         let written = sink.write(&buffer[..length], log).await;
         written.map_err(|error| error.during(SENDING))?;
+        log.daemon.progress(copying, length as u64);
     }
 }

@@ -1,9 +1,11 @@
 //! Messages and progress.
 
 use std::io::Write;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
 use worker_protocol::Log;
 use worker_protocol::log::{ActivityKind, Field, ResultKind};
 
@@ -106,18 +108,36 @@ impl std::fmt::Debug for DaemonLog {
 #[derive(Debug)]
 pub struct Copying {
     paths: u64,
-    path: Option<u64>,
+    /// The current path, and its activity.
+    path: Option<(String, u64)>,
     count: u64,
     done: u64,
     size: u64,
     sent: u64,
     shown: u64,
+    shown_at: Instant,
     source: String,
     destination: String,
 }
 
+impl Copying {
+    /// `copying '/gnu/store/..-x' from 'local' to 'farm1': 120 of 512 MiB`
+    fn line(&self, path: &str) -> String {
+        let (source, destination, sent) = (&self.source, &self.destination, self.sent >> 20);
+        // Not every machine says beforehand how much it will send.
+        let of = match self.size {
+            0 => String::new(),
+            size => format!("of {} ", size >> 20),
+        };
+        format!("copying '{path}' from '{source}' to '{destination}': {sent} {of}MiB")
+    }
+}
+
 /// Bytes of one path after which its progress is shown again.
 const PROGRESS_STEP: u64 = 1 << 20;
+/// Time after which progress is told again to a guix-daemon, whose client sees lines only. The shortest silence
+/// that a person would ask to be the end of a build is longer.
+const LINE_PAUSE: Duration = Duration::from_secs(10);
 
 impl DaemonLog {
     /// Writes to `stream`, one whole line at a time.
@@ -194,6 +214,7 @@ impl DaemonLog {
             size: 0,
             sent: 0,
             shown: 0,
+            shown_at: Instant::now(),
             source: source.to_owned(),
             destination: destination.to_owned(),
         }
@@ -207,19 +228,25 @@ impl DaemonLog {
             &format!("copying path '{path}' from '{source}' to '{destination}'"),
             &[path, &source, &destination],
         );
-        copying.path = Some(id);
+        copying.path = Some((path.to_owned(), id));
         (copying.size, copying.sent, copying.shown) = (size, 0, 0);
     }
 
-    /// So many more bytes of the current path have been copied.
+    /// So many more bytes of the current path have been copied. Cheap enough to be told each piece.
     pub fn progress(&mut self, copying: &mut Copying, bytes: u64) {
         copying.sent += bytes;
-        if let Some(id) = copying.path
-            && copying.sent - copying.shown >= PROGRESS_STEP
-        {
+        let Some((path, id)) = &copying.path else {
+            return;
+        };
+        if let Sink::Lines(_) = &self.sink {
+            if copying.shown_at.elapsed() >= LINE_PAUSE {
+                copying.shown_at = Instant::now();
+                self.message(Level::Notice, &copying.line(path));
+            }
+        } else if copying.sent - copying.shown >= PROGRESS_STEP {
             copying.shown = copying.sent;
             self.result(
-                id,
+                *id,
                 ResultKind::PROGRESS,
                 &[copying.sent, copying.size, 0, 0],
             );
@@ -228,7 +255,7 @@ impl DaemonLog {
 
     /// The current path is complete.
     pub fn stop_path(&mut self, copying: &mut Copying) {
-        if let Some(id) = copying.path.take() {
+        if let Some((_, id)) = copying.path.take() {
             self.result(
                 id,
                 ResultKind::PROGRESS,
@@ -246,7 +273,7 @@ impl DaemonLog {
 
     /// The copy is over, complete or not.
     pub fn stop_copying(&mut self, copying: Copying) {
-        if let Some(id) = copying.path {
+        if let Some((_, id)) = copying.path {
             self.record(&Record::Stop { id });
         }
         self.record(&Record::Stop { id: copying.paths });

@@ -220,6 +220,29 @@ mod tests {
         assert_eq!(build.text(), "as it is");
     }
 
+    /// The daemon would take a long silence for the build's.
+    #[tokio::test(start_paused = true)]
+    async fn a_guix_daemon_gets_a_line_now_and_then_while_something_is_copied() {
+        let memory = Memory::default();
+        let mut log = DaemonLog::guix(memory.clone());
+        let mut copying = log.start_copying(2, 0, "local", "farm1");
+        for size in [40 << 20, 0] {
+            log.start_path(&mut copying, "/s/a", size);
+            for _ in 0..8 {
+                tokio::time::advance(Duration::from_secs(3)).await;
+                log.progress(&mut copying, 5 << 20);
+            }
+            log.stop_path(&mut copying);
+        }
+        log.stop_copying(copying);
+        insta::assert_snapshot!(memory.text(), @r"
+        copying '/s/a' from 'local' to 'farm1': 20 of 40 MiB
+        copying '/s/a' from 'local' to 'farm1': 40 of 40 MiB
+        copying '/s/a' from 'local' to 'farm1': 20 MiB
+        copying '/s/a' from 'local' to 'farm1': 40 MiB
+        ");
+    }
+
     #[test]
     fn a_client_of_ours_gets_the_same_in_the_worker_protocol() {
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();

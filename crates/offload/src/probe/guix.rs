@@ -154,8 +154,11 @@ impl Trial<'_> {
             },
         };
         let mut import = SignedImport::begin(destination, path.clone(), None)?;
-        let exporting = self.remote.export(&path, &mut import, self.log);
+        let name = self.remote.name().to_owned();
+        let mut copying = self.log.daemon.start_copying(1, 0, &name, "local");
+        let exporting = (self.remote).export(&path, &mut import, &mut copying, self.log);
         within("export a path from there", exporting).await?;
+        self.log.daemon.stop_copying(copying);
         let restored = import.finish(&authority).await?;
         let mut digest = Digest::new();
         digest.observe(&file_archive(content));

@@ -20,7 +20,7 @@ use crate::failure::{Failure, RemoteFailure};
 use crate::job::BuildOptions;
 use crate::link::ByteStream;
 use crate::local::SignedImport;
-use crate::log::{Log, Said};
+use crate::log::{Copying, Log, Said};
 
 /// How long a machine may take to say how it is.
 const CONDITION: Duration = Duration::from_secs(10);
@@ -126,6 +126,7 @@ impl Remote {
         &mut self,
         path: &StorePath,
         import: &mut SignedImport,
+        copying: &mut Copying,
         log: &mut Log,
     ) -> Result<(), Failure> {
         let failed = |error: RemoteFailure| error.during("copy an output from the machine");
@@ -139,12 +140,15 @@ impl Remote {
         let heard = Cell::new(Instant::now());
         let broken = RefCell::new(None);
         let stop = Notify::new();
+        let log = RefCell::new(log);
         let mut forward = |message| {
             heard.set(Instant::now());
-            log.forward(Said::Message(message));
+            log.borrow_mut().forward(Said::Message(message));
         };
         let mut take = |block: Vec<u8>| {
             heard.set(Instant::now());
+            let daemon = &mut log.borrow_mut().daemon;
+            daemon.progress(copying, block.len() as u64);
             let mut broken = broken.borrow_mut();
             if broken.is_none()
                 && let Err(error) = import.write(&block)

@@ -109,8 +109,7 @@ impl Bed {
             Who::Brokered => self.client_of_broker(&name, case)?,
             Who::Ours | Who::Stock => self.client(&name, case.builds, case)?,
         };
-        // Trivial builds leave next to nothing, and would send their tools anew.
-        if case.builds == 1 {
+        if case.heavy {
             for host in self.hosts() {
                 host.exec_within(LIMIT, &["guix", "gc"])?;
             }

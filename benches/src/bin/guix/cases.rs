@@ -3,7 +3,8 @@
 /// Where an input is made, on the coordinator.
 pub(crate) const INPUT: &str = "/root/input";
 
-const TREE: &str = "set -e; rm -rf /root/input; mkdir /root/input; cd /root/input; for d in $(seq 200); do mkdir $d; \
+/// The one before is moved away, and not deleted.
+const TREE: &str = "set -e; [ ! -e /root/input ] || mv /root/input /root/before-$ID; mkdir /root/input; cd /root/input; for d in $(seq 200); do mkdir $d; \
                     for f in $(seq 100); do echo $d $f $ID >$d/$f; done; done";
 
 const TREE_OUT: &str = "mkdir $out; cd $out; d=0; while [ $d -lt 200 ]; do mkdir $d; f=0; while [ $f -lt 100 ]; \
@@ -20,6 +21,9 @@ pub(crate) struct Case {
     pub(crate) script: &'static str,
     /// What makes the input anew for each run.
     pub(crate) input: Option<&'static str>,
+    /// Whether what it brings is so large that it is deleted at once. Not where it is many files: for minutes ext4 looks at
+    /// each inode that was freed before it takes another, and whoever comes next is ten times slower.
+    pub(crate) heavy: bool,
     /// What of stock's wall time is to be reached, and of its processor time.
     pub(crate) wall: f64,
     pub(crate) cpu: Option<f64>,
@@ -33,6 +37,7 @@ pub(crate) const CASES: [Case; 8] = [
         far: false,
         script: "echo x > $out",
         input: None,
+        heavy: false,
         wall: 0.05,
         cpu: Some(0.1),
     },
@@ -43,6 +48,7 @@ pub(crate) const CASES: [Case; 8] = [
         far: true,
         script: "echo x > $out",
         input: None,
+        heavy: false,
         wall: 0.15,
         cpu: None,
     },
@@ -53,6 +59,7 @@ pub(crate) const CASES: [Case; 8] = [
         far: false,
         script: "echo $input > $out",
         input: Some("head -c 512M /dev/urandom > /root/input"),
+        heavy: true,
         wall: 0.5,
         cpu: None,
     },
@@ -63,6 +70,7 @@ pub(crate) const CASES: [Case; 8] = [
         far: false,
         script: "head -c 536870912 /dev/zero > $out",
         input: None,
+        heavy: true,
         wall: 0.5,
         cpu: None,
     },
@@ -73,6 +81,7 @@ pub(crate) const CASES: [Case; 8] = [
         far: false,
         script: "echo $input > $out",
         input: Some(TREE),
+        heavy: false,
         wall: 0.7,
         cpu: None,
     },
@@ -83,6 +92,7 @@ pub(crate) const CASES: [Case; 8] = [
         far: false,
         script: TREE_OUT,
         input: None,
+        heavy: false,
         wall: 0.5,
         cpu: None,
     },
@@ -93,6 +103,7 @@ pub(crate) const CASES: [Case; 8] = [
         far: true,
         script: "echo $input > $out",
         input: Some("head -c 64M /dev/urandom > /root/input"),
+        heavy: true,
         wall: 0.4,
         cpu: None,
     },
@@ -103,6 +114,7 @@ pub(crate) const CASES: [Case; 8] = [
         far: true,
         script: "head -c 67108864 /dev/zero > $out",
         input: None,
+        heavy: true,
         wall: 0.3,
         cpu: None,
     },

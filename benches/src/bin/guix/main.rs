@@ -7,7 +7,7 @@
 //! `DIR` holds root folders of distributions with Guix, as `crates/testbed/make-roots` makes them; each of them is
 //! measured. Wall time is what a client waits for the build, without its own start; processor time is that of all
 //! processes on both hosts, less what a client takes that builds nothing. Both of ours and stock's are medians; each
-//! ratio is ours to stock's. What a run brought is deleted before the next one.
+//! ratio is ours to stock's. What is large is deleted before the next run.
 
 mod bed;
 mod cases;

@@ -6,7 +6,7 @@
 //! ```
 //! What is measured of a build: wall time as the client sees it, processor time of all processes on both hosts, round
 //! trips over a link with a delay, the most memory that the hook itself ever had. Derivations and inputs are made
-//! before the clock starts; whatever a run brought is deleted before the next one. Each ratio is that of our hook's
+//! before the clock starts; what is large is deleted before the next run. Each ratio is that of our hook's
 //! median to the better one of stock's two medians (`ssh-ng://` and `ssh://`), or else of the endpoint's to `ssh-ng://`.
 
 mod bed;

@@ -7,8 +7,9 @@ pub(crate) const INPUT: &str = "/root/input";
 const TREE: &str = "set -e; [ ! -e /root/input ] || mv /root/input /root/before-$ID; mkdir /root/input; cd /root/input; for d in $(seq 200); do mkdir $d; \
                     for f in $(seq 100); do echo $d $f $ID >$d/$f; done; done";
 
-const TREE_OUT: &str = "mkdir $out; cd $out; d=0; while [ $d -lt 200 ]; do mkdir $d; f=0; while [ $f -lt 100 ]; \
-                        do echo $d $f > $d/$f; f=$((f+1)); done; d=$((d+1)); done";
+/// No two builds make the same file: replacing it by a link to the other's deletes it.
+const TREE_OUT: &str = "name=${out#*-}; mkdir $out; cd $out; d=0; while [ $d -lt 200 ]; do mkdir $d; f=0; while [ $f -lt 100 ]; \
+                        do echo $d $f $name > $d/$f; f=$((f+1)); done; d=$((d+1)); done";
 
 /// Builds that are asked for one after the other; what is measured is divided by their number.
 #[derive(Debug)]

@@ -71,10 +71,8 @@ async fn another(
     job: &Job,
     log: &mut Log,
 ) -> Result<Box<Lease>, String> {
-    let foresee = || Question {
-        inputs: job.inputs.clone(),
-        use_substitutes: job.options.use_substitutes,
-    };
+    let question = Question::about(job, fleet.dialect());
+    let foresee = || question.clone();
     let leasing = fleet.lease(demand, foresee, Patience::Waits, log);
     let leased = match job.options.time {
         // A build that may not take longer has no use for a longer wait.

@@ -193,6 +193,19 @@ impl Failure {
 }
 
 impl Failure {
+    /// Whether the daemon is gone without a word.
+    pub(crate) fn is_hanging_up(&self) -> bool {
+        matches!(
+            self,
+            Failure::Remote {
+                error: RemoteFailure::Protocol(
+                    worker_protocol::Error::Closed { .. } | worker_protocol::Error::Io { .. }
+                ),
+                ..
+            }
+        )
+    }
+
     /// Whether the build itself ran and failed, so far as its machine can tell.
     pub(crate) fn is_of_the_build(&self) -> bool {
         match self {

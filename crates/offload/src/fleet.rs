@@ -180,6 +180,12 @@ impl Fleet {
         self.machines.is_empty()
     }
 
+    /// What the machines' daemons speak.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Finds the best machine for `demand`, takes one of its slots, connects, and asks the question
     /// that `foresee` gives. A machine that cannot be reached is passed over, here and for a while;
     /// one that another process could not reach is tried only if no other would do.

@@ -71,6 +71,8 @@ pub struct BuildOptions {
     pub keep_failed: bool,
     /// Whether the machine may fetch inputs from its own substituters.
     pub use_substitutes: bool,
+    /// Guix: whether the machine's daemon tells of its builds by `@ ..` lines.
+    pub trace: bool,
 }
 
 /// Why a derivation cannot be built elsewhere.

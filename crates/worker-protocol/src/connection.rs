@@ -17,6 +17,8 @@ pub(crate) struct Connection {
     outgoing: Vec<u8>,
     /// How many bytes of `outgoing` have left.
     sent: usize,
+    /// Whether what is queued now leaves with all that was queued since [`Connection::gather`].
+    gathers: bool,
     /// That nothing more will come, and why if that was a failure.
     end_of_input: Option<Option<(io::ErrorKind, String)>>,
     /// Why nothing can be sent any more.
@@ -33,6 +35,7 @@ impl Connection {
             max_message,
             outgoing: Vec::new(),
             sent: 0,
+            gathers: true,
             end_of_input: None,
             output_failure: None,
             ended: None,
@@ -57,7 +60,23 @@ impl Connection {
         Encoder::new(&mut self.outgoing)
     }
 
+    /// What is queued from now on leaves together, until something leaves or [`Connection::seal`].
+    pub(crate) fn gather(&mut self) {
+        self.gathers = true;
+    }
+
+    /// Nothing joins what is queued.
+    pub(crate) fn seal(&mut self) {
+        self.gathers = false;
+    }
+
+    /// Whether what is queued now leaves with all that was queued since [`Connection::gather`].
+    pub(crate) fn gathers(&self) -> bool {
+        self.gathers
+    }
+
     pub(crate) fn sent(&mut self, count: usize) {
+        self.gathers &= count == 0;
         self.sent += count;
         assert!(
             self.sent <= self.outgoing.len(),

@@ -26,7 +26,7 @@ pub(super) async fn make(
     let &Order { store, job, .. } = order;
     let question = Question {
         inputs: store.closure([&job.path])?,
-        use_substitutes: false,
+        ..Question::default()
     };
     let mut needed = remote.missing(&question, log).await?;
     let mut refused = 0;

@@ -1,30 +1,30 @@
 //! Building by a guix-daemon: the `.drv` file is copied with its closure and built there, and what
 //! comes back is signed.
 
-use std::collections::BTreeSet;
-
 use store_path::StorePath;
-use worker_protocol::BuildStatus;
+use worker_protocol::client::Ticket;
+use worker_protocol::operation::ExportPath;
+use worker_protocol::{BuildStatus, Dialect};
 
 use super::{Built, judge};
 use crate::copy;
 use crate::failure::Failure;
 use crate::job::{Content, Job, JobOutput};
-use crate::local::{Authority, GuixStore, Restored};
-use crate::log::{Copying, Level, Log};
-use crate::remote::Remote;
+use crate::local::{Authority, GuixStore, Restored, SignedImport};
+use crate::log::{Level, Log};
+use crate::remote::{Question, Remote};
 
 /// Less free disk than this, in bytes, and a machine gets no build; a build that failed there
 /// proves nothing.
 pub(crate) const LOW_DISK: u64 = 100 << 20;
 
 /// Builds `job` on the machine behind `remote`, and restores its wanted outputs in `store`, where
-/// the daemon that called registers them. `trace` is whether the machine's daemon tells of its
-/// builds.
+/// the daemon that called registers them.
 ///
-/// A guix-daemon takes one request after the other. Without inputs to send these are six round
-/// trips: options, a temporary root for the derivation, which inputs are valid, the build, and one
-/// for each output.
+/// Two round trips and the build itself, as for Nix, where requests may leave together and are small: the
+/// machine's options, a temporary root for the derivation and the question which inputs are valid; then the texts
+/// that it lacks, the build, and the exports of its outputs. Otherwise each of these is a round trip. A machine
+/// that hangs up on requests that leave together, without a word, is asked once more one by one.
 ///
 /// # Errors
 /// Whatever goes wrong; nothing that was restored is left then.
@@ -32,52 +32,74 @@ pub async fn build_guix(
     remote: &mut Remote,
     store: &GuixStore,
     job: &Job,
-    trace: bool,
+    log: &mut Log,
+) -> Result<Built, Failure> {
+    let mut heard = remote.traffic().received();
+    match attempt(remote, store, job, &mut heard, log).await {
+        Err(failure)
+            if remote.may_have_been_hurried(&failure) && remote.traffic().received() == heard =>
+        {
+            match remote.begin_in_steps(log).await {
+                Ok(()) => attempt(remote, store, job, &mut heard, log).await,
+                Err(_) => Err(failure),
+            }
+        }
+        built => built,
+    }
+}
+
+/// `heard` becomes how many bytes the machine had said before it was asked for the build.
+async fn attempt(
+    remote: &mut Remote,
+    store: &GuixStore,
+    job: &Job,
+    heard: &mut u64,
     log: &mut Log,
 ) -> Result<Built, Failure> {
     // Without it nothing could be taken back.
     let authority = store.keys.authority()?;
-    remote.set_guix_options(job.options, trace, log).await?;
-    remote.root(&job.path, log).await?;
-    let missing = missing(remote, job, log).await?;
-    copy::guix::send(remote, store, &missing, log).await?;
-    announce(remote, store, job, trace, log);
+    let question = Question::about(job, Dialect::Guix);
+    let missing = remote.missing(&question, log).await?;
+    let sent = copy::guix::send(remote, store, &missing, log).await?;
+    announce(remote, store, job, log);
+    *heard = remote.traffic().received();
     let claim = remote.queue_build_of_path(&job.path, &job.wanted).await?;
+    let mut exports = Vec::new();
+    for (output, path) in wanted(job) {
+        exports.push((output, path, remote.queue_export(path).await?));
+    }
+    copy::guix::confirm(remote, store, sent, log).await?;
     let result = remote.built(claim, job.options, log).await?;
     // The daemon passes on log and messages as they come, without regard to lines.
     log.build.drain();
     if let Err(failure) = judge(&result) {
+        remote.give_up_conversation();
         return Err(weighed(remote, failure, log).await);
     }
-    let outputs = receive(remote, store, job, &authority, log).await?;
+    let outputs = receive(remote, store, job, exports, &authority, log).await?;
     Ok(Built {
         outputs: outputs.into_iter().map(Restored::keep).collect(),
         sent_inputs: missing.len(),
     })
 }
 
+/// The outputs that are brought in, and where they will lie.
+fn wanted(job: &Job) -> impl Iterator<Item = (&JobOutput, &StorePath)> {
+    let is_wanted = |output: &&JobOutput| job.wanted.contains(&output.name);
+    let wanted = job.outputs.iter().filter(is_wanted);
+    wanted.filter_map(|output| Some((output, output.path.as_ref()?)))
+}
+
 /// What stock tells when everything is there.
-fn announce(remote: &Remote, store: &GuixStore, job: &Job, trace: bool, log: &mut Log) {
+fn announce(remote: &Remote, store: &GuixStore, job: &Job, log: &mut Log) {
     let derivation = store.local.store_dir().print(&job.path);
     let name = remote.name();
     let message = format!("offloading '{derivation}' to '{name}'...");
     log.daemon.message(Level::Notice, &message);
-    if trace {
+    if job.options.trace {
         let message = format!("@ build-remote {derivation} {name}");
         log.daemon.message(Level::Notice, &message);
     }
-}
-
-async fn missing(
-    remote: &mut Remote,
-    job: &Job,
-    log: &mut Log,
-) -> Result<BTreeSet<StorePath>, Failure> {
-    let mut needed = job.inputs.clone();
-    needed.insert(job.path.clone());
-    let valid = remote.valid(needed.clone(), log).await?;
-    needed.retain(|path| !valid.contains(path));
-    Ok(needed)
 }
 
 /// A build that failed where the disk is full may succeed elsewhere.
@@ -106,26 +128,30 @@ async fn receive(
     remote: &mut Remote,
     store: &GuixStore,
     job: &Job,
+    exports: Vec<(&JobOutput, &StorePath, Ticket<ExportPath>)>,
     authority: &Authority,
     log: &mut Log,
 ) -> Result<Vec<Restored>, Failure> {
-    let wanted = job
-        .outputs
-        .iter()
-        .filter(|output| job.wanted.contains(&output.name));
-    let wanted: Vec<_> = wanted
-        .filter_map(|output| Some((output, output.path.as_ref()?)))
-        .collect();
-    let plural = if wanted.len() == 1 { "" } else { "s" };
-    let (count, name) = (wanted.len(), remote.name());
+    let (count, name) = (exports.len(), remote.name());
+    let plural = if count == 1 { "" } else { "s" };
     let message = format!("retrieving {count} store item{plural} from '{name}'...");
     log.daemon.message(Level::Notice, &message);
     let name = name.to_owned();
     let mut copying = log.daemon.start_copying(count as u64, 0, &name, "local");
     let mut received = Vec::with_capacity(count);
-    for (output, path) in wanted {
-        let restored = receive_one(remote, store, output, path, authority, &mut copying, log);
-        let restored = restored.await?;
+    for (output, path, ticket) in exports {
+        let mut import = begin(store, output, path)?;
+        let file = store.local.store_dir().print(path);
+        log.daemon.start_path(&mut copying, &file, 0);
+        remote
+            .export(ticket, &mut import, &mut copying, log)
+            .await?;
+        log.daemon.stop_path(&mut copying);
+        let message = format!("importing file or directory '{file}'...");
+        log.daemon.message(Level::Notice, &message);
+        let restored = import.finish(authority).await?;
+        let message = format!("found valid signature for '{file}'");
+        log.daemon.message(Level::Notice, &message);
         check_references(store, job, output, &restored)?;
         received.push(restored);
     }
@@ -133,30 +159,12 @@ async fn receive(
     Ok(received)
 }
 
-async fn receive_one(
-    remote: &mut Remote,
-    store: &GuixStore,
-    output: &JobOutput,
-    path: &StorePath,
-    authority: &Authority,
-    copying: &mut Copying,
-    log: &mut Log,
-) -> Result<Restored, Failure> {
+fn begin(store: &GuixStore, output: &JobOutput, path: &StorePath) -> Result<SignedImport, Failure> {
     let fixed = match output.content {
         Content::Fixed(address) => Some(address),
         Content::Any | Content::Floating { .. } => None,
     };
-    let mut import = store.import(path, fixed)?;
-    let file = store.local.store_dir().print(path);
-    log.daemon.start_path(copying, &file, 0);
-    remote.export(path, &mut import, copying, log).await?;
-    log.daemon.stop_path(copying);
-    let message = format!("importing file or directory '{file}'...");
-    log.daemon.message(Level::Notice, &message);
-    let restored = import.finish(authority).await?;
-    let message = format!("found valid signature for '{file}'");
-    log.daemon.message(Level::Notice, &message);
-    Ok(restored)
+    Ok(store.import(path, fixed)?)
 }
 
 fn check_references(

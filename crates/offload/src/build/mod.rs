@@ -7,7 +7,7 @@ mod outputs;
 use std::collections::BTreeSet;
 
 use store_path::StorePath;
-use worker_protocol::{BuildResult, ValidPathInfo, Version};
+use worker_protocol::{BuildResult, Dialect, ValidPathInfo, Version};
 
 pub(crate) use self::guix::LOW_DISK;
 pub use self::guix::build_guix;
@@ -146,10 +146,7 @@ struct Order<'a> {
 
 impl Order<'_> {
     fn question(&self) -> Question {
-        Question {
-            inputs: self.job.inputs.clone(),
-            use_substitutes: self.job.options.use_substitutes,
-        }
+        Question::about(self.job, Dialect::Nix)
     }
 }
 

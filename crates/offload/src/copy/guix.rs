@@ -1,5 +1,5 @@
-//! Inputs to a guix-daemon. It takes what is content-addressed from anybody and unsigned, one path
-//! per round trip; anything else comes in an export stream signed with the coordinator's key.
+//! Inputs to a guix-daemon. It takes what is content-addressed from anybody and unsigned: texts as they come,
+//! archives one per round trip. Anything else comes in an export stream signed with the coordinator's key.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use guix_signature::ItemHasher;
 use nar::Dump;
 use store_path::{ContentAddress, ContentAddressMethod, HashAlgorithm, StorePath};
 use tokio::time::Instant;
-use worker_protocol::client::NarUpload;
+use worker_protocol::client::{NarUpload, Ticket};
 use worker_protocol::export::{Trailer, encode_next};
 use worker_protocol::operation::{AddTextToStore, AddToStore, ImportPaths, UploadOperation};
 use worker_protocol::wire::{Encoder, Text};
@@ -22,7 +22,7 @@ use crate::local::{GuixStore, Signer};
 use crate::log::{Copying, Level, Log};
 use crate::remote::{Importer, Reader, Remote, Writer, reply, unless_silent};
 
-/// Most paths that are sent one per round trip. More go in one stream.
+/// Most paths that are sent one by one. More go in one stream.
 const MAX_SINGLE: usize = 32;
 /// Largest stream that is sent through the daemon, in bytes of archives: it asks for 32 KiB per
 /// round trip. A larger one is worth the half second that `guix archive --import` takes to start.
@@ -46,15 +46,21 @@ enum Manner {
     Signed,
 }
 
-/// Sends `missing` to the machine, and returns when it has taken them in.
+/// Texts that are on their way, references before what refers to them: their claims, and the paths that have to
+/// come of them.
+#[derive(Debug, Default)]
+pub(crate) struct SentTexts(Vec<(Ticket<AddTextToStore>, StorePath)>);
+
+/// Sends `missing` to the machine. Returns when it has taken them in, but for texts: their replies are not waited
+/// for, so that what follows can leave with them; [`confirm`] does that.
 pub(crate) async fn send(
     remote: &mut Remote,
     store: &GuixStore,
     missing: &BTreeSet<StorePath>,
     log: &mut Log,
-) -> Result<(), Failure> {
+) -> Result<SentTexts, Failure> {
     if missing.is_empty() {
-        return Ok(());
+        return Ok(SentTexts::default());
     }
     let loads: Vec<_> = in_order(&store.local, missing)?
         .into_iter()
@@ -76,6 +82,20 @@ pub(crate) async fn send(
     sent
 }
 
+/// Waits until the machine has taken in what was sent.
+pub(crate) async fn confirm(
+    remote: &mut Remote,
+    store: &GuixStore,
+    sent: SentTexts,
+    log: &mut Log,
+) -> Result<(), Failure> {
+    for (ticket, path) in sent.0 {
+        let added = reply(remote.worker(), ticket, log).await;
+        check(store, &path, &added.map_err(|error| error.during(SENDING))?)?;
+    }
+    Ok(())
+}
+
 async fn send_all(
     remote: &mut Remote,
     store: &GuixStore,
@@ -83,15 +103,31 @@ async fn send_all(
     size: u64,
     copying: &mut Copying,
     log: &mut Log,
-) -> Result<(), Failure> {
+) -> Result<SentTexts, Failure> {
     let is_signed = |load: &Load| matches!(load.manner, Manner::Signed);
     if loads.len() > MAX_SINGLE || loads.iter().any(is_signed) {
-        return send_stream(remote, store, loads, size, copying, log).await;
+        send_stream(remote, store, loads, size, copying, log).await?;
+        return Ok(SentTexts::default());
     }
+    // These refer to nothing, and nothing can leave with them.
     for load in loads {
-        send_one(remote, store, load, copying, log).await?;
+        if let Manner::Archive(method) = load.manner {
+            send_content(remote, store, &load.info, method, copying, log).await?;
+        }
     }
-    Ok(())
+    let mut sent = SentTexts::default();
+    for load in loads {
+        if let Manner::Text(contents) = &load.manner {
+            let request = AddTextToStore {
+                name: Text::from(load.info.path.name()),
+                contents: Text::from(contents.clone()),
+                references: load.info.info.references.clone(),
+            };
+            let ticket = remote.queue_text(&request).await?;
+            sent.0.push((ticket, load.info.path.clone()));
+        }
+    }
+    Ok(sent)
 }
 
 /// `3 store items (2 MiB)`
@@ -141,54 +177,46 @@ fn small_file(place: &Path, size: u64) -> Option<Vec<u8>> {
     std::fs::read(place).ok()
 }
 
-async fn send_one(
+/// Sends an archive from which its path follows by `method`.
+async fn send_content(
     remote: &mut Remote,
     store: &GuixStore,
-    load: &Load,
+    info: &ValidPathInfo,
+    method: ContentAddressMethod,
     copying: &mut Copying,
     log: &mut Log,
 ) -> Result<(), Failure> {
-    let path = &load.info.path;
-    let name = Text::from(path.name());
-    let added = match &load.manner {
-        Manner::Text(contents) => {
-            let request = AddTextToStore {
-                name,
-                contents: Text::from(contents.clone()),
-                references: load.info.info.references.clone(),
-            };
-            remote.add_text(&request, log).await?
-        }
-        Manner::Archive(method) => {
-            let request = AddToStore {
-                name,
-                method: *method,
-                algorithm: HashAlgorithm::Sha256,
-                references: BTreeSet::new(),
-                repair: false,
-            };
-            let client = remote.worker();
-            let failed = |error: Error| RemoteFailure::from(error).during(SENDING);
-            let answer = client.answer;
-            let upload = client.upload(&request).await.map_err(failed)?;
-            let mut upload = Bounded { upload, answer };
-            send_archive(store, &load.info, &mut upload, None, copying, log).await?;
-            let mut forward = |message| log.forward(message);
-            let ticket = upload
-                .unbounded()
-                .finish(&mut forward)
-                .await
-                .map_err(failed)?;
-            let added = reply(client, ticket, log).await;
-            added.map_err(|error| error.during(SENDING))?.path
-        }
-        Manner::Signed => unreachable!("it goes in a stream"),
+    let request = AddToStore {
+        name: Text::from(info.path.name()),
+        method,
+        algorithm: HashAlgorithm::Sha256,
+        references: BTreeSet::new(),
+        repair: false,
     };
-    match added == *path {
+    let client = remote.worker();
+    let failed = |error: Error| RemoteFailure::from(error).during(SENDING);
+    let answer = client.answer;
+    let upload = client.upload(&request).await.map_err(failed)?;
+    let mut upload = Bounded { upload, answer };
+    send_archive(store, info, &mut upload, None, copying, log).await?;
+    let mut forward = |message| log.forward(message);
+    let ticket = upload
+        .unbounded()
+        .finish(&mut forward)
+        .await
+        .map_err(failed)?;
+    let added = reply(client, ticket, log).await;
+    let added = added.map_err(|error| error.during(SENDING))?;
+    check(store, &info.path, &added.path)
+}
+
+/// What the machine has made must be what was sent.
+fn check(store: &GuixStore, sent: &StorePath, made: &StorePath) -> Result<(), Failure> {
+    match made == sent {
         true => Ok(()),
         false => Err(Failure::OtherInput {
-            input: store.local.store_dir().print(path),
-            made: store.local.store_dir().print(&added),
+            input: store.local.store_dir().print(sent),
+            made: store.local.store_dir().print(made),
         }),
     }
 }

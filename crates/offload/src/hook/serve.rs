@@ -19,7 +19,7 @@ use crate::local::{
 };
 use crate::log::{Level, Log};
 use crate::machines::read_builders;
-use crate::remote::{Question, Remote};
+use crate::remote::{Question, Remote, Terms};
 use crate::schedule::Demand;
 use crate::slots::{SlotDirectory, SlotError};
 
@@ -195,6 +195,7 @@ fn open(
         log_size: settings.max_build_log_size()?,
         keep_failed: settings.keep_failed()?,
         use_substitutes: settings.builders_use_substitutes()?,
+        trace: false,
     };
     let location = StoreLocation::from_setting(settings.store(), &surroundings.directories)?;
     let fleet = open_fleet(settings, &location, surroundings, log)?;
@@ -269,7 +270,9 @@ async fn answer(
     // What cannot be foreseen is asked for once the daemon has told it.
     let foresee = || Question {
         inputs: store.inputs_of(&build.derivation).unwrap_or_default(),
-        use_substitutes: options.use_substitutes,
+        terms: Terms::Nix {
+            use_substitutes: options.use_substitutes,
+        },
     };
     match fleet
         .lease(&demand(offer), foresee, Patience::None, log)

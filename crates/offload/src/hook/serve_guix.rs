@@ -17,9 +17,13 @@ use crate::link::{Identity, Timeouts};
 use crate::local::{GuixDirectories, GuixKeys, GuixStore, Limits, LocalError};
 use crate::log::{Level, Log};
 use crate::machines::MachineList;
-use crate::remote::{Question, Remote};
+use crate::remote::{Question, Remote, Terms};
 use crate::schedule::{Demand, Reason};
 use crate::slots::{SlotDirectory, SlotError};
+
+/// Most paths that are asked for before the daemon has named them: more do not leave with the greeting
+/// ([`worker_protocol::client::Options::TOGETHER`]), and it would take the longer to find them out.
+const MAX_FORESEEN: usize = 150;
 
 /// What a guix-daemon gives its hook as arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,10 +146,9 @@ async fn build(
     remote: &mut Remote,
     store: &GuixStore,
     job: &Job,
-    trace: bool,
     log: &mut Log,
 ) -> Result<Built, Failure> {
-    let built = build_guix(remote, store, job, trace, log).await?;
+    let built = build_guix(remote, store, job, log).await?;
     let derivation = store.local.store_dir().print(&job.path);
     let message = format!("done with offloaded '{derivation}'");
     log.daemon.message(Level::Notice, &message);
@@ -174,7 +177,9 @@ async fn converse<R: AsyncRead + Unpin>(
                 continue;
             }
         };
-        let Some(lease) = answer(&mut fleet, &request, log).await else {
+        let options = options(arguments);
+        let foresee = || foreseen(&store, &path, &derivation, options);
+        let Some(lease) = answer(&mut fleet, &request, foresee, log).await else {
             continue;
         };
         log.daemon.reply("accept", None);
@@ -182,10 +187,9 @@ async fn converse<R: AsyncRead + Unpin>(
         let Some(Event::Inputs(inputs)) = requests.next().await? else {
             return Err(ServeError::OutOfTurn);
         };
-        let job = job(&store, path, derivation, inputs, arguments)?;
-        let work = async |remote: &mut Remote, log: &mut Log| {
-            build(remote, &store, &job, arguments.trace, log).await
-        };
+        let job = job(&store, path, derivation, inputs, options)?;
+        let work =
+            async |remote: &mut Remote, log: &mut Log| build(remote, &store, &job, log).await;
         let demand = demand(&request);
         let derivation = &request.derivation;
         return Ok(run(lease, &mut fleet, &demand, &job, derivation, log, work).await);
@@ -263,9 +267,14 @@ fn demand(request: &Request) -> Demand {
 }
 
 /// Looks for a machine. If there is none now, replies so and returns nothing.
-async fn answer(fleet: &mut Fleet, request: &Request, log: &mut Log) -> Option<Box<Lease>> {
+async fn answer(
+    fleet: &mut Fleet,
+    request: &Request,
+    foresee: impl Fn() -> Question,
+    log: &mut Log,
+) -> Option<Box<Lease>> {
     let answer = fleet
-        .lease(&demand(request), Question::default, Patience::None, log)
+        .lease(&demand(request), foresee, Patience::None, log)
         .await;
     let (reply, why) = match answer {
         Ok(Answer::Leased(lease)) => return Some(lease),
@@ -312,12 +321,42 @@ fn decline(request: &Request, why: &str, log: &mut Log) {
     log.daemon.reply("decline", None);
 }
 
+fn options(arguments: &GuixArguments) -> BuildOptions {
+    BuildOptions {
+        silence: arguments.silence,
+        time: arguments.time,
+        use_substitutes: true,
+        trace: arguments.trace,
+        ..BuildOptions::default()
+    }
+}
+
+/// What can be asked before the daemon has named the inputs, as far as that leaves together with the greeting.
+fn foreseen(
+    store: &GuixStore,
+    path: &StorePath,
+    derivation: &Derivation<'_>,
+    options: BuildOptions,
+) -> Question {
+    let inputs = store
+        .local
+        .some_inputs_and_derivations(path, derivation, MAX_FORESEEN);
+    let inputs = inputs.ok().filter(|inputs| inputs.len() <= MAX_FORESEEN);
+    Question {
+        inputs: inputs.unwrap_or_default(),
+        terms: Terms::Guix {
+            derivation: path.clone(),
+            options,
+        },
+    }
+}
+
 fn job(
     store: &GuixStore,
     path: StorePath,
     derivation: Derivation<'static>,
     inputs: Inputs,
-    arguments: &GuixArguments,
+    options: BuildOptions,
 ) -> Result<Job, ServeError> {
     let store_dir = store.local.store_dir();
     let Inputs { inputs, outputs } = inputs;
@@ -325,12 +364,6 @@ fn job(
         .iter()
         .map(|path| parse_path(store_dir, path))
         .collect::<Result<_, _>>()?;
-    let options = BuildOptions {
-        silence: arguments.silence,
-        time: arguments.time,
-        use_substitutes: true,
-        ..BuildOptions::default()
-    };
     Ok(Job::new(
         store_dir, path, derivation, inputs, &outputs, options,
     )?)

@@ -48,15 +48,19 @@ impl Registry {
         })
     }
 
-    /// `roots` and everything that they refer to. Paths that are not valid are left out, but for
-    /// the roots themselves.
+    /// `roots` and everything that they refer to, or a part of it where that is more than `most` paths. Paths
+    /// that are not valid are left out, but for the roots themselves.
     pub(super) fn closure<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a StorePath>,
+        most: usize,
     ) -> Result<BTreeSet<StorePath>, LocalError> {
         let mut closure: BTreeSet<StorePath> = roots.into_iter().cloned().collect();
         let mut open: Vec<_> = closure.iter().cloned().collect();
         while let Some(path) = open.pop() {
+            if closure.len() > most {
+                break;
+            }
             for reference in self.references(&path)? {
                 if closure.insert(reference.clone()) {
                     open.push(reference);

@@ -191,7 +191,7 @@ impl LocalStore {
         &self,
         roots: impl IntoIterator<Item = &'a StorePath>,
     ) -> Result<BTreeSet<StorePath>, LocalError> {
-        self.registry.closure(roots)
+        self.registry.closure(roots, usize::MAX)
     }
 
     /// The paths that a build of `derivation` may read: those that are in the store already.
@@ -202,7 +202,30 @@ impl LocalStore {
         &self,
         derivation: &Derivation<'_>,
     ) -> Result<BTreeSet<StorePath>, LocalError> {
-        let mut roots: BTreeSet<_> = derivation
+        self.closure(&self.direct_inputs(derivation)?)
+    }
+
+    /// The same, and the derivation at `path` with all that it refers to: what a guix-daemon names as inputs. A
+    /// part of it where that is more than `most` paths.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(crate) fn some_inputs_and_derivations(
+        &self,
+        path: &StorePath,
+        derivation: &Derivation<'_>,
+        most: usize,
+    ) -> Result<BTreeSet<StorePath>, LocalError> {
+        let mut roots = self.direct_inputs(derivation)?;
+        roots.insert(path.clone());
+        self.registry.closure(&roots, most)
+    }
+
+    fn direct_inputs(
+        &self,
+        derivation: &Derivation<'_>,
+    ) -> Result<BTreeSet<StorePath>, LocalError> {
+        let mut inputs: BTreeSet<_> = derivation
             .input_sources
             .iter()
             .map(|path| path.as_path_ref().to_store_path())
@@ -210,9 +233,9 @@ impl LocalStore {
         for (path, wanted) in derivation.input_derivations.iter() {
             let outputs = self.registry.outputs(&path.as_path_ref().to_store_path())?;
             let names = wanted.outputs.iter().map(|name| &**name);
-            roots.extend(names.filter_map(|name| outputs.get(name).cloned()));
+            inputs.extend(names.filter_map(|name| outputs.get(name).cloned()));
         }
-        self.closure(&roots)
+        Ok(inputs)
     }
 }
 

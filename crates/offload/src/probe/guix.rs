@@ -156,7 +156,8 @@ impl Trial<'_> {
         let mut import = SignedImport::begin(destination, path.clone(), None)?;
         let name = self.remote.name().to_owned();
         let mut copying = self.log.daemon.start_copying(1, 0, &name, "local");
-        let exporting = (self.remote).export(&path, &mut import, &mut copying, self.log);
+        let ticket = self.remote.queue_export(&path).await?;
+        let exporting = (self.remote).export(ticket, &mut import, &mut copying, self.log);
         within("export a path from there", exporting).await?;
         self.log.daemon.stop_copying(copying);
         let restored = import.finish(&authority).await?;

@@ -1,8 +1,8 @@
-//! A conversation with a machine's guix-daemon. Each request waits for the reply to the last one:
-//! a guix-daemon takes what it did not expect for an error.
+//! A conversation with a machine's guix-daemon. It takes what comes while it works for an error: requests
+//! leave in one write, or one after the other (see [`worker_protocol::client::Options::together`]).
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use store_path::StorePath;
@@ -10,14 +10,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use worker_protocol::operation::{
-    AddTempRoot, AddTextToStore, ExportPath, Operation, QueryValidPaths, SetOptions,
-};
-use worker_protocol::wire::Text;
+use worker_protocol::client::Ticket;
+use worker_protocol::operation::{AddTextToStore, ExportPath, Operation, QueryValidPaths};
 
 use super::{Conversation, Remote, Worker, Writer, queue, reply, unless_silent};
 use crate::failure::{Failure, RemoteFailure};
-use crate::job::BuildOptions;
 use crate::link::ByteStream;
 use crate::local::SignedImport;
 use crate::log::{Copying, Log, Said};
@@ -26,6 +23,11 @@ use crate::log::{Copying, Log, Said};
 const CONDITION: Duration = Duration::from_secs(10);
 /// Longest answer to that question, in bytes.
 const MAX_ANSWER: u64 = 4096;
+
+/// What is being done, for messages.
+const SENDING: &str = "copy inputs to the machine";
+/// What is being done, for messages.
+const EXPORTING: &str = "copy an output from the machine";
 
 /// How a machine is doing.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,6 +55,17 @@ impl Remote {
         }
     }
 
+    /// Whether `failure` is how a daemon ends that finds a request on its socket while it works.
+    pub(crate) fn may_have_been_hurried(&self, failure: &Failure) -> bool {
+        self.together > 0 && failure.is_hanging_up()
+    }
+
+    /// As [`Remote::begin_anew`]; requests leave one by one from now on.
+    pub(crate) async fn begin_in_steps(&mut self, log: &mut Log) -> Result<(), Failure> {
+        self.together = 0;
+        self.begin_anew(log).await
+    }
+
     async fn call<O: Operation>(
         &mut self,
         operation: &O,
@@ -65,37 +78,6 @@ impl Remote {
             Err(error) => Err(error),
         };
         called.map_err(|error| error.during(action))
-    }
-
-    /// Sets how the machine builds for the rest of the conversation.
-    pub(crate) async fn set_guix_options(
-        &mut self,
-        options: BuildOptions,
-        trace: bool,
-        log: &mut Log,
-    ) -> Result<(), Failure> {
-        let seconds = |bound: Option<Duration>| bound.map_or(0, |bound| bound.as_secs());
-        let pair = |name: &str, value: u64| (Text::from(name), Text::from(value.to_string()));
-        let settings = BTreeMap::from([
-            pair("build-max-silent-time", seconds(options.silence)),
-            pair("build-timeout", seconds(options.time)),
-        ]);
-        let mut request = SetOptions::default();
-        request.verbosity = 0;
-        request.max_silent_time = seconds(options.silence);
-        request.print_build_trace = trace;
-        request.use_substitutes = options.use_substitutes;
-        request.settings = settings;
-
-        self.call(&request, "set the machine's options", log).await
-    }
-
-    /// Protects `path`, valid or not, from the machine's garbage collector for the length of the
-    /// conversation.
-    pub(crate) async fn root(&mut self, path: &StorePath, log: &mut Log) -> Result<(), Failure> {
-        let request = AddTempRoot { path: path.clone() };
-        let rooted = self.call(&request, "protect the derivation", log).await;
-        rooted.map(drop)
     }
 
     /// Those of `paths` that the machine has.
@@ -118,24 +100,41 @@ impl Remote {
         request: &AddTextToStore,
         log: &mut Log,
     ) -> Result<StorePath, Failure> {
-        self.call(request, "copy inputs to the machine", log).await
+        self.call(request, SENDING, log).await
     }
 
-    /// Receives an export of `path` into `import`.
-    pub(crate) async fn export(
+    /// Asks for the same, and does not wait for the reply.
+    pub(crate) async fn queue_text(
+        &mut self,
+        request: &AddTextToStore,
+    ) -> Result<Ticket<AddTextToStore>, Failure> {
+        let queued = queue(self.worker(), request).await;
+        queued.map_err(|error| error.during(SENDING))
+    }
+
+    /// Asks for an export of `path`.
+    pub(crate) async fn queue_export(
         &mut self,
         path: &StorePath,
-        import: &mut SignedImport,
-        copying: &mut Copying,
-        log: &mut Log,
-    ) -> Result<(), Failure> {
-        let failed = |error: RemoteFailure| error.during("copy an output from the machine");
-        let client = self.worker();
+    ) -> Result<Ticket<ExportPath>, Failure> {
         let request = ExportPath {
             path: path.clone(),
             sign: true,
         };
-        let ticket = queue(client, &request).await.map_err(failed)?;
+        let queued = queue(self.worker(), &request).await;
+        queued.map_err(|error| error.during(EXPORTING))
+    }
+
+    /// Receives what was asked for into `import`.
+    pub(crate) async fn export(
+        &mut self,
+        ticket: Ticket<ExportPath>,
+        import: &mut SignedImport,
+        copying: &mut Copying,
+        log: &mut Log,
+    ) -> Result<(), Failure> {
+        let failed = |error: RemoteFailure| error.during(EXPORTING);
+        let client = self.worker();
         let answer = client.answer;
         let heard = Cell::new(Instant::now());
         let broken = RefCell::new(None);

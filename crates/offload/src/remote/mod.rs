@@ -28,7 +28,7 @@ use worker_protocol::client::{Client, Options, Ticket};
 use worker_protocol::{Dialect, Error, Operation, Version};
 
 use self::ask::Asked;
-pub use self::ask::Question;
+pub use self::ask::{Question, Terms};
 pub(crate) use self::serve::Serve;
 use crate::failure::{Failure, RemoteFailure};
 use crate::health::Knowledge;
@@ -82,6 +82,8 @@ pub struct Remote {
     place: String,
     /// The question that has left already.
     asked: Option<Asked>,
+    /// See [`Options::together`].
+    together: usize,
 }
 
 /// In one of the two protocols.
@@ -118,6 +120,7 @@ impl std::fmt::Debug for Remote {
 struct Begun {
     conversation: Conversation,
     asked: Option<Asked>,
+    together: usize,
     traffic: Traffic,
     place: String,
 }
@@ -143,15 +146,14 @@ impl Remote {
         let link = Link::connect(target).await?;
         let mut dead_ends = Vec::new();
         for way in Way::of(machine, dialect, known.way) {
-            let believed = match known.way == Some(way) && dialect == Dialect::Nix {
-                true => known.protocol.map(Version::nix),
-                false => None,
-            };
+            let protocol = known.protocol.filter(|_| known.way == Some(way));
+            let believed = protocol.map(|minor| version(dialect, minor));
             let road = Road {
                 link: &link,
                 machine,
                 store_dir: &store_dir,
                 way,
+                together: way.together(),
                 timeouts: target.timeouts,
             };
             match road.begin(believed, question, log).await {
@@ -159,6 +161,7 @@ impl Remote {
                     return Ok(Remote {
                         conversation: begun.conversation,
                         asked: begun.asked,
+                        together: begun.together,
                         traffic: begun.traffic,
                         place: begun.place,
                         link,
@@ -187,26 +190,32 @@ impl Remote {
     /// # Errors
     /// When the daemon is not there any more.
     pub async fn begin_anew(&mut self, log: &mut Log) -> Result<(), Failure> {
-        let believed = match self.way.dialect() {
-            Dialect::Nix => self.protocol().map(Version::nix),
-            Dialect::Guix => None,
+        let believed = match &self.conversation {
+            Conversation::Worker(client) => client.version(),
+            Conversation::Serve(_) => None,
         };
-        // What the daemon still sends there must not be waited for: unread, it would hold up the
-        // whole connection. It may be much: nix 2.8.0 sends the archive of an output that a failed
-        // build has left half-written.
-        self.conversation = Conversation::with_nobody(&self.store_dir);
+        self.give_up_conversation();
         let road = Road {
             link: &self.link,
             machine: &self.machine,
             store_dir: &self.store_dir,
             way: self.way,
+            together: self.together,
             timeouts: self.timeouts,
         };
         let begun = road.begin(believed, &Question::default(), log).await?;
         self.conversation = begun.conversation;
         self.asked = begun.asked;
+        self.together = begun.together;
         self.traffic = begun.traffic;
         Ok(())
+    }
+
+    /// Hears no more of what the daemon still sends there, which must not be waited for: unread, it would hold
+    /// up the whole connection. It may be much: nix 2.8.0 sends the archive of an output that a failed build
+    /// has left half-written.
+    pub(crate) fn give_up_conversation(&mut self) {
+        self.conversation = Conversation::with_nobody(&self.store_dir);
     }
 
     /// The machine's store URI.
@@ -310,23 +319,28 @@ struct Road<'a> {
     machine: &'a Machine,
     store_dir: &'a StoreDir,
     way: Way,
+    /// See [`Options::together`].
+    together: usize,
     timeouts: Timeouts,
 }
 
 impl Road<'_> {
-    /// Begins a conversation. A daemon that turns out to be older than `believed` is greeted anew.
+    /// Begins a conversation. A daemon that turns out to be older than `believed` is greeted anew; one that
+    /// hangs up on requests that leave together is asked one by one.
     async fn begin(
         &self,
         believed: Option<Version>,
         question: &Question,
         log: &mut Log,
     ) -> Result<Begun, Failure> {
-        let begun = self.greet(believed, question, log).await;
-        match begun {
+        match self.greet(believed, question, self.together, log).await {
             Err(Failure::Remote {
                 error: RemoteFailure::Protocol(Error::AssumedTooMuch { .. }),
                 ..
-            }) => self.greet(None, question, log).await,
+            }) => self.greet(None, question, self.together, log).await,
+            Err(failure) if self.together > 0 && failure.is_hanging_up() => {
+                self.greet(None, question, 0, log).await
+            }
             begun => begun,
         }
     }
@@ -335,6 +349,7 @@ impl Road<'_> {
         &self,
         believed: Option<Version>,
         question: &Question,
+        together: usize,
         log: &mut Log,
     ) -> Result<Begun, Failure> {
         let ByteStream {
@@ -358,27 +373,32 @@ impl Road<'_> {
                 };
                 let options = Options {
                     assume: believed,
+                    together,
                     ..options
                 };
                 let mut client = Worker {
                     client: Client::new(reader, writer, options),
                     answer: self.timeouts.answer,
                 };
-                let asked = match self.way.dialect() {
-                    Dialect::Nix => question,
-                    // It would be asked path by path, each in a round trip of its own.
-                    Dialect::Guix => &Question::default(),
-                };
-                let asked = greet_worker(&mut client, asked, self.timeouts.greeting, log).await?;
+                let asked =
+                    greet_worker(&mut client, question, self.timeouts.greeting, log).await?;
                 (Conversation::Worker(Box::new(client)), asked)
             }
         };
         Ok(Begun {
             conversation,
             asked,
+            together,
             traffic,
             place,
         })
+    }
+}
+
+fn version(dialect: Dialect, minor: u8) -> Version {
+    match dialect {
+        Dialect::Nix => Version::nix(minor),
+        Dialect::Guix => Version::guix(minor),
     }
 }
 
@@ -390,7 +410,7 @@ async fn greet_worker(
     log: &mut Log,
 ) -> Result<Option<Asked>, Failure> {
     let early = match client.version() {
-        Some(_) => ask::ask(client, question).await?,
+        Some(_) => ask::ask(client, question, false).await?,
         None => None,
     };
     let mut forward = |message| log.forward(Said::Message(message));
@@ -401,7 +421,7 @@ async fn greet_worker(
         .map_err(|error| error.during("greet the store daemon"))?;
     match early {
         Some(asked) => Ok(Some(asked)),
-        None => ask::ask(client, question).await,
+        None => ask::ask(client, question, false).await,
     }
 }
 

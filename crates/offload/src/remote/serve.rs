@@ -107,7 +107,7 @@ impl Serve {
         }
         let query = QueryValidPaths {
             lock: true,
-            substitute: question.use_substitutes,
+            substitute: question.use_substitutes(),
             paths: question.inputs.clone(),
         };
         let action = "ask which inputs are missing";

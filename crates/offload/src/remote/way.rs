@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use worker_protocol::Dialect;
+use worker_protocol::client::Options;
 
 use super::repl;
 use crate::link::{ByteStream, Link, LinkError};
@@ -69,6 +70,15 @@ impl Way {
     /// Whether it is only taken where a better one is closed.
     pub(crate) fn is_detour(self) -> bool {
         !matches!(self, Way::Socket | Way::GuixSocket)
+    }
+
+    /// See [`Options::together`]: no more than one request where
+    /// there is more on the way than a channel to the socket.
+    pub(super) fn together(self) -> usize {
+        match self {
+            Way::GuixSocket => Options::TOGETHER,
+            Way::Socket | Way::Command | Way::Serve | Way::GuixRepl => 0,
+        }
     }
 
     /// What is spoken there.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use store_path::{StoreDir, StorePath};
 use worker_protocol::operation::BuildDerivation;
-use worker_protocol::{BuildResult, BuildStatus};
+use worker_protocol::{BuildResult, BuildStatus, Dialect};
 
 use super::harvest::{Harvest, Output};
 
@@ -34,10 +34,7 @@ pub(super) async fn build(
 ) -> (BuildResult, Option<Harvest>) {
     let Order { job, demand } = &order;
     let name = store.store_dir().print(&job.path);
-    let foresee = || Question {
-        inputs: job.inputs.clone(),
-        use_substitutes: job.options.use_substitutes,
-    };
+    let foresee = || Question::about(job, Dialect::Nix);
     let lease = match fleet.lease(demand, foresee, Patience::Waits, log).await {
         Ok(Answer::Leased(lease)) => lease,
         Ok(Answer::Busy(refusals) | Answer::None(refusals)) => {
@@ -129,6 +126,7 @@ pub(super) fn options(asked: &worker_protocol::operation::SetOptions) -> BuildOp
         log_size: number("max-build-log-size"),
         keep_failed: asked.keep_failed,
         use_substitutes: setting("builders-use-substitutes").as_deref() == Some("true"),
+        trace: false,
     }
 }
 

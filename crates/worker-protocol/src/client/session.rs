@@ -42,8 +42,10 @@ pub struct Session {
     pub(super) stage: Stage,
     pub(super) greeting: Greeting,
     pub(super) connection: Connection,
-    /// Requests that may leave only after the replies to those before them: see [`Session::must_wait`].
+    /// Requests that may leave only after the replies to those before them: see [`Session::queue_in_turn`].
     held: VecDeque<Vec<u8>>,
+    /// See [`Options::together`].
+    together: usize,
     pub(super) outstanding: Outstanding,
     /// Whether the log of the first outstanding request was read through.
     pub(super) at_body: bool,
@@ -81,6 +83,7 @@ impl Session {
             greeting: Greeting::default(),
             connection,
             held: VecDeque::new(),
+            together: options.together,
             outstanding: Outstanding::default(),
             at_body: false,
             raw: false,
@@ -123,7 +126,8 @@ impl Session {
     }
 
     /// Encodes a request behind what is to be sent already. In Guix's dialect it is held back until the
-    /// replies to those before it have been read.
+    /// replies to those before it have been read, unless it may leave together with them
+    /// ([`Options::together`]).
     ///
     /// # Errors
     /// [`Error::Unsupported`]; [`Misuse`], such as for an operation with data
@@ -169,37 +173,61 @@ impl Session {
         operation: &O,
         place: Place,
     ) -> Result<Ticket<O>, Error> {
-        let mut held = Vec::new();
-        let waits = self.must_wait();
-        if waits && O::upload(self.context.version) != Upload::None {
-            let next = self.outstanding.front().unwrap_or(HANDSHAKE);
-            let wanted = place.number;
-            return Err(Misuse::OutOfOrder { wanted, next }.into());
-        }
-        let out = match waits {
-            true => &mut held,
-            false => self.connection.queue(),
-        };
-        let mut encoder = Encoder::new(out);
-        encoder.word(O::NUMBER);
-        operation.encode(&mut encoder, &self.context);
-        if waits {
-            self.held.push_back(held);
+        let has_data = O::upload(self.context.version) != Upload::None;
+        if self.context.version.is_guix() {
+            if has_data && !self.is_idle() {
+                let next = self.outstanding.front().unwrap_or(HANDSHAKE);
+                let wanted = place.number;
+                return Err(Misuse::OutOfOrder { wanted, next }.into());
+            }
+            let mut request = Vec::new();
+            encode(operation, &mut request, &self.context);
+            self.queue_in_turn(request);
+            if has_data {
+                self.connection.seal();
+            }
+        } else {
+            encode(operation, self.connection.queue(), &self.context);
         }
         Ok(self.outstanding.push(O::NAME))
     }
 
-    /// A guix-daemon breaks the connection off when it begins to work on a request and finds more data
-    /// behind it ("EOF expected"), so there each request waits for the reply before it.
-    fn must_wait(&self) -> bool {
-        self.context.version.is_guix()
-            && (self.stage != Stage::Ready || self.outstanding.front().is_some())
+    /// Whether everything that was asked is answered.
+    fn is_idle(&self) -> bool {
+        self.stage == Stage::Ready && self.outstanding.front().is_none()
     }
 
-    /// Lets the next request leave that waited.
-    pub(super) fn release_held(&mut self) {
-        if let Some(request) = self.held.pop_front() {
+    /// A guix-daemon breaks the connection off when it begins to work on a request and finds more data
+    /// behind it ("EOF expected"). So each request waits for the reply before it; but for those that leave in
+    /// one write, which it finds in its own buffer.
+    fn queue_in_turn(&mut self, request: Vec<u8>) {
+        if self.is_idle() {
+            self.connection.gather();
+        }
+        if self.held.is_empty() && (self.is_idle() || self.leaves_together(&request)) {
             self.connection.queue().extend_from_slice(&request);
+        } else {
+            self.held.push_back(request);
+        }
+    }
+
+    fn leaves_together(&self, request: &[u8]) -> bool {
+        self.connection.gathers()
+            && self.connection.outgoing().len() + request.len() <= self.together
+    }
+
+    /// Lets the next requests leave that waited, if all that have left are answered.
+    pub(super) fn release_held(&mut self) {
+        if self.held.len() < self.outstanding.len() {
+            return;
+        }
+        self.connection.gather();
+        while let Some(request) = self.held.pop_front() {
+            self.connection.queue().extend_from_slice(&request);
+            let next = self.held.front();
+            if !next.is_some_and(|next| self.leaves_together(next)) {
+                return;
+            }
         }
     }
 
@@ -232,4 +260,10 @@ impl Session {
         self.connection.discard_outgoing();
         self.connection.out_of_place(place)
     }
+}
+
+fn encode<O: Operation>(operation: &O, out: &mut Vec<u8>, context: &Context) {
+    let mut encoder = Encoder::new(out);
+    encoder.word(O::NUMBER);
+    operation.encode(&mut encoder, context);
 }

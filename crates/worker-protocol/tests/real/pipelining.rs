@@ -3,14 +3,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use store_path::StorePath;
+use store_path::{StoreDir, StorePath};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::task::JoinHandle;
+use worker_protocol::Version;
 use worker_protocol::client::{Client, Options};
-use worker_protocol::operation::{AddToStoreNar, IsValidPath, NarFromPath, SetOptions};
+use worker_protocol::operation::{
+    AddTempRoot, AddToStoreNar, IsValidPath, NarFromPath, SetOptions,
+};
 
-use crate::daemon::{Daemon, file_nar, source};
+use crate::daemon::{Daemon, GuixDaemon, file_nar, source};
 
 /// Which way bytes went through a link: each turn once, `>` to the daemon and `<` back.
 type Turns = Arc<Mutex<String>>;
@@ -224,5 +227,36 @@ async fn a_large_archive_goes_both_ways() {
         eprintln!("{version}: 256 MiB there in {there:.1?}, back in {back:.1?}");
         let valid = IsValidPath { path: path.path };
         assert_eq!(client.call(&valid, log).await, Ok(true));
+    }
+}
+
+/// A guix-daemon takes what it finds on its socket at the wrong time for an error. 16 KiB are some 200 of
+/// these requests, so that some wait for the next write.
+#[tokio::test]
+async fn a_guix_daemon_answers_what_left_in_one_write() {
+    const CONVERSATIONS: usize = 50;
+    const REQUESTS: u64 = 300;
+    for daemon in GuixDaemon::all().await {
+        eprintln!("guix-daemon of {}", daemon.root.display());
+        for _ in 0..CONVERSATIONS {
+            let options = Options {
+                assume: Some(Version::GUIX_OLDEST),
+                together: Options::TOGETHER,
+                ..Options::guix(StoreDir::GUIX)
+            };
+            let mut client = daemon.connect(options).await;
+            let mut log = |_| {};
+            let mut tickets = Vec::new();
+            for number in 0..REQUESTS {
+                let path = path(number);
+                let root = client.queue(&AddTempRoot { path: path.clone() }).await;
+                let valid = client.queue(&IsValidPath { path }).await;
+                tickets.push((root.expect("queued"), valid.expect("queued")));
+            }
+            for (root, valid) in tickets {
+                client.reply(root, &mut log).await.expect("it is protected");
+                assert_eq!(client.reply(valid, &mut log).await, Ok(false));
+            }
+        }
     }
 }

@@ -56,6 +56,9 @@ pub struct Knowledge {
 /// minute, and of many builds that begin together not every one has to ask.
 const BELIEVED_FOR: u64 = 5;
 
+/// How long a machine is believed to have no machines of its own. While it is used it is asked again and again.
+const CHILDLESS_FOR: u64 = 3600;
+
 /// How a machine was doing, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -68,17 +71,30 @@ pub struct Observed {
     /// What was free on the store's file system, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free_disk: Option<u64>,
+    /// Whether it had a list of machines of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub has_machines: Option<bool>,
 }
 
 impl Observed {
     /// What was observed, if it is fresh at `now`, in seconds since 1970.
     #[must_use]
     pub fn fresh(&self, now: u64) -> Option<Condition> {
-        let is_fresh = (self.time..self.time.saturating_add(BELIEVED_FOR)).contains(&now);
-        is_fresh.then(|| Condition {
+        self.is_within(BELIEVED_FOR, now).then(|| Condition {
             load: self.load.map(|load| f64::from(load) / 1000.0),
             free_disk: self.free_disk,
+            has_machines: self.has_machines,
         })
+    }
+
+    /// Whether it is believed at `now`, in seconds since 1970, that its daemon has nobody to hand builds on to.
+    #[must_use]
+    pub fn builds_itself(&self, now: u64) -> bool {
+        self.has_machines == Some(false) && self.is_within(CHILDLESS_FOR, now)
+    }
+
+    fn is_within(&self, seconds: u64, now: u64) -> bool {
+        (self.time..self.time.saturating_add(seconds)).contains(&now)
     }
 }
 
@@ -182,6 +198,7 @@ impl Health {
             time: now(),
             load: condition.load.map(thousandths),
             free_disk: condition.free_disk,
+            has_machines: condition.has_machines,
         };
         let known = Knowledge {
             condition: Some(observed),
@@ -372,13 +389,24 @@ mod tests {
             time: 100,
             load: Some(1250),
             free_disk: Some(7),
+            has_machines: Some(false),
         };
         let condition = Condition {
             load: Some(1.25),
             free_disk: Some(7),
+            has_machines: Some(false),
         };
         assert_eq!(observed.fresh(100), Some(condition));
         assert_eq!(observed.fresh(100 + BELIEVED_FOR), None);
         assert_eq!(observed.fresh(99), None, "a clock that was set back");
+        assert!(observed.builds_itself(100 + BELIEVED_FOR));
+        assert!(!observed.builds_itself(100 + CHILDLESS_FOR));
+        for has_machines in [None, Some(true)] {
+            let observed = Observed {
+                has_machines,
+                ..observed.clone()
+            };
+            assert!(!observed.builds_itself(100), "{has_machines:?}");
+        }
     }
 }

@@ -205,7 +205,8 @@ pub(super) async fn ask(
             derivation,
             options: terms,
         } => {
-            options = Some(queue(client, &guix_options(*terms)).await.map_err(failed)?);
+            let request = guix_options(*terms, client.may_hand_on);
+            options = Some(queue(client, &request).await.map_err(failed)?);
             rooted.insert(derivation);
         }
     }
@@ -243,7 +244,7 @@ pub(super) async fn ask(
 }
 
 /// How a guix-daemon is told how to build.
-fn guix_options(options: BuildOptions) -> SetOptions {
+fn guix_options(options: BuildOptions, may_hand_on: bool) -> SetOptions {
     let seconds = |bound: Option<Duration>| bound.map_or(0, |bound| bound.as_secs());
     let pair = |name: &str, value: u64| (Text::from(name), Text::from(value.to_string()));
     let settings = BTreeMap::from([
@@ -253,6 +254,7 @@ fn guix_options(options: BuildOptions) -> SetOptions {
     let mut request = SetOptions::default();
     request.verbosity = 0;
     request.max_silent_time = seconds(options.silence);
+    request.use_build_hook = may_hand_on;
     request.print_build_trace = options.trace;
     request.use_substitutes = options.use_substitutes;
     request.settings = settings;

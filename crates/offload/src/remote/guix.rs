@@ -29,6 +29,9 @@ const SENDING: &str = "copy inputs to the machine";
 /// What is being done, for messages.
 const EXPORTING: &str = "copy an output from the machine";
 
+/// What stands before the names of a machine's files of configuration.
+const CONFIGURATION: &str = "configuration:";
+
 /// How a machine is doing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Condition {
@@ -36,6 +39,8 @@ pub struct Condition {
     pub load: Option<f64>,
     /// What is free on the store's file system, in bytes.
     pub free_disk: Option<u64>,
+    /// Whether it has a list of machines of its own, to which its daemon may hand builds on.
+    pub has_machines: Option<bool>,
 }
 
 /// `guix archive --import` on the machine.
@@ -178,7 +183,8 @@ impl Remote {
     /// Asks the machine how it is doing, by one command. What it does not tell is not known.
     pub(crate) async fn condition(&self) -> Option<Condition> {
         let store = self.store_dir.as_str();
-        let command = format!("cat /proc/loadavg; nproc; df -Pk '{store}'");
+        let command =
+            format!("cat /proc/loadavg; nproc; df -Pk '{store}'; echo {CONFIGURATION} /etc/guix/*");
         let asking = async {
             let mut answer = String::new();
             let stream = self.link.exec(&command).await.ok()?;
@@ -240,8 +246,14 @@ impl Importer {
 /// 8
 /// Filesystem     1024-blocks     Used Available Capacity Mounted on
 /// /dev/vda1         41152736 20576368  18460000      53% /
+/// configuration: /etc/guix/acl /etc/guix/signing-key.pub
 /// ```
 fn parse_condition(answer: &str) -> Condition {
+    let (answer, configuration) = match answer.split_once(CONFIGURATION) {
+        // What has no end may have been cut.
+        Some((answer, names)) => (answer, names.strip_suffix('\n')),
+        None => (answer, None),
+    };
     let mut lines = answer.lines();
     let first = |line: Option<&str>| line.and_then(|line| line.split(' ').next()?.parse().ok());
     let load: Option<f64> = first(lines.next());
@@ -253,6 +265,17 @@ fn parse_condition(answer: &str) -> Condition {
     Condition {
         load: load.filter(|load| load.is_finite()),
         free_disk: blocks.map(|blocks| blocks.saturating_mul(1024)),
+        has_machines: configuration.and_then(has_machines),
+    }
+}
+
+/// Whether a list of machines is among these files. A daemon's keys are there at least: where there is nothing to
+/// be seen, its files are elsewhere or not for everyone.
+fn has_machines(names: &str) -> Option<bool> {
+    let mut names = names.split_ascii_whitespace().peekable();
+    match names.peek() {
+        None | Some(&"/etc/guix/*") => None,
+        Some(_) => Some(names.any(|name| name.contains("machines"))),
     }
 }
 
@@ -281,17 +304,37 @@ mod tests {
 
     #[test]
     fn load_is_per_core_and_disk_in_bytes() {
-        let answer = "0.50 0.58 0.59 1/467 12345\n2\n\
-            Filesystem     1024-blocks     Used Available Capacity Mounted on\n\
-            /dev/vda1         41152736 20576368  18460000      53% /\n";
-        let condition = Condition {
+        let answer = |configuration: &str| {
+            parse_condition(&format!(
+                "0.50 0.58 0.59 1/467 12345\n2\n\
+                Filesystem     1024-blocks     Used Available Capacity Mounted on\n\
+                /dev/vda1         41152736 20576368  18460000      53% /\n{configuration}"
+            ))
+        };
+        let known = |has_machines| Condition {
             load: Some(0.25),
             free_disk: Some(18_460_000 << 10),
+            has_machines,
         };
-        assert_eq!(parse_condition(answer), condition);
+        let keys = "configuration: /etc/guix/acl /etc/guix/signing-key.pub";
+        for (configuration, has_machines) in [
+            (format!("{keys}\n"), Some(false)),
+            (format!("{keys} /etc/guix/machines.scm\n"), Some(true)),
+            (keys.to_owned(), None),
+            ("configuration: /etc/guix/*\n".to_owned(), None),
+            ("configuration:\n".to_owned(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(
+                answer(&configuration),
+                known(has_machines),
+                "{configuration:?}"
+            );
+        }
         let unknown = Condition {
             load: None,
             free_disk: None,
+            has_machines: None,
         };
         for nonsense in ["", "x\ny\nz\n", "sh: nproc: not found\n"] {
             assert_eq!(parse_condition(nonsense), unknown, "{nonsense:?}");

@@ -31,7 +31,7 @@ use self::ask::Asked;
 pub use self::ask::{Question, Terms};
 pub(crate) use self::serve::Serve;
 use crate::failure::{Failure, RemoteFailure};
-use crate::health::Knowledge;
+use crate::health::{self, Knowledge};
 use crate::link::{ByteStream, Link, LinkError, SshTarget, Timeouts, Traffic};
 use crate::log::{Log, Said};
 use crate::machines::Machine;
@@ -52,6 +52,8 @@ pub(crate) struct Worker {
     client: Client<Reader, Writer>,
     /// See [`Timeouts::answer`].
     pub(crate) answer: Duration,
+    /// Guix: whether the daemon asks its own build hook, which takes it the start of a Guile.
+    may_hand_on: bool,
 }
 
 impl Deref for Worker {
@@ -84,6 +86,8 @@ pub struct Remote {
     asked: Option<Asked>,
     /// See [`Options::together`].
     together: usize,
+    /// See [`Worker::may_hand_on`].
+    may_hand_on: bool,
 }
 
 /// In one of the two protocols.
@@ -103,7 +107,11 @@ impl Conversation {
             options,
         );
         let answer = Duration::ZERO;
-        Conversation::Worker(Box::new(Worker { client, answer }))
+        Conversation::Worker(Box::new(Worker {
+            client,
+            answer,
+            may_hand_on: true,
+        }))
     }
 }
 
@@ -145,6 +153,8 @@ impl Remote {
     ) -> Result<Self, Failure> {
         let link = Link::connect(target).await?;
         let mut dead_ends = Vec::new();
+        let condition = known.condition.as_ref();
+        let may_hand_on = !condition.is_some_and(|seen| seen.builds_itself(health::now()));
         for way in Way::of(machine, dialect, known.way) {
             let protocol = known.protocol.filter(|_| known.way == Some(way));
             let believed = protocol.map(|minor| version(dialect, minor));
@@ -154,6 +164,7 @@ impl Remote {
                 store_dir: &store_dir,
                 way,
                 together: way.together(),
+                may_hand_on,
                 timeouts: target.timeouts,
             };
             match road.begin(believed, question, log).await {
@@ -162,6 +173,7 @@ impl Remote {
                         conversation: begun.conversation,
                         asked: begun.asked,
                         together: begun.together,
+                        may_hand_on,
                         traffic: begun.traffic,
                         place: begun.place,
                         link,
@@ -201,6 +213,7 @@ impl Remote {
             store_dir: &self.store_dir,
             way: self.way,
             together: self.together,
+            may_hand_on: self.may_hand_on,
             timeouts: self.timeouts,
         };
         let begun = road.begin(believed, &Question::default(), log).await?;
@@ -321,6 +334,8 @@ struct Road<'a> {
     way: Way,
     /// See [`Options::together`].
     together: usize,
+    /// See [`Worker::may_hand_on`].
+    may_hand_on: bool,
     timeouts: Timeouts,
 }
 
@@ -379,6 +394,7 @@ impl Road<'_> {
                 let mut client = Worker {
                     client: Client::new(reader, writer, options),
                     answer: self.timeouts.answer,
+                    may_hand_on: self.may_hand_on,
                 };
                 let asked =
                     greet_worker(&mut client, question, self.timeouts.greeting, log).await?;

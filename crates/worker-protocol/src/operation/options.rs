@@ -28,6 +28,10 @@ pub struct SetOptions {
     pub max_build_jobs: u64,
     /// After how many seconds of silence a build is stopped; 0 for never.
     pub max_silent_time: u64,
+    /// Whether the daemon asks its own build hook before it builds, which may hand the build on. A guix-daemon
+    /// starts `guix offload` for that, whether or not there is a list of machines (1.2.0 and 1.5.0). Nix's daemons
+    /// take no notice.
+    pub use_build_hook: bool,
     /// Which messages builds send: 0 (as an error) sends their output as log lines.
     pub build_verbosity: u64,
     /// Whether builds are told of by `@ build-started ..` lines. Guix only.
@@ -50,6 +54,7 @@ impl Default for SetOptions {
             verbosity: 3,
             max_build_jobs: 1,
             max_silent_time: 0,
+            use_build_hook: true,
             build_verbosity: 0,
             print_build_trace: false,
             build_cores: 0,
@@ -103,8 +108,8 @@ impl SetOptions {
     }
 }
 
-/// Keep failed, keep going, fallback, verbosity, jobs, silence, 1 (use the build hook), build verbosity,
-/// 0 (log type), build trace, cores, substitutes, settings.
+/// Keep failed, keep going, fallback, verbosity, jobs, silence, build hook, build verbosity, 0 (log
+/// type), build trace, cores, substitutes, settings.
 ///
 /// Guix from 0x161 on: without jobs, silence and cores, which are settings there.
 impl Operation for SetOptions {
@@ -126,7 +131,10 @@ impl Operation for SetOptions {
         if !in_pairs {
             encoder.word(self.max_build_jobs).word(self.max_silent_time);
         }
-        encoder.word(1).word(self.build_verbosity).word(0);
+        encoder
+            .boolean(self.use_build_hook)
+            .word(self.build_verbosity)
+            .word(0);
         encoder.boolean(self.print_build_trace);
         if !in_pairs {
             encoder.word(self.build_cores);
@@ -152,7 +160,7 @@ impl Operation for SetOptions {
             options.max_build_jobs = decoder.word()?;
             options.max_silent_time = decoder.word()?;
         }
-        decoder.word()?;
+        options.use_build_hook = decoder.word()? != 0;
         options.build_verbosity = decoder.word()?;
         decoder.word()?;
         options.print_build_trace = decoder.word()? != 0;

@@ -268,7 +268,7 @@ impl Sample for AddToStore {
 impl Sample for SetOptions {
     fn sample(context: &Context) -> BoxedStrategy<Self> {
         (
-            any::<[bool; 5]>(),
+            any::<[bool; 6]>(),
             any::<[u64; 5]>(),
             Sample::sample(context),
         )
@@ -278,6 +278,7 @@ impl Sample for SetOptions {
                 fallback: flags[2],
                 use_substitutes: flags[3],
                 print_build_trace: flags[4],
+                use_build_hook: flags[5],
                 verbosity: numbers[0],
                 max_build_jobs: numbers[1],
                 max_silent_time: numbers[2],

@@ -86,7 +86,7 @@ fn options(table: &mut Table) {
         options.settings = [("a".into(), "1".into()), ("b".into(), "".into())].into();
         options
     };
-    // The words 1 and 0 between are without meaning by now.
+    // The word 0 behind the build's verbosity is without meaning by now.
     let bytes = "19 1 0 1 4  2 60  1 7 0 1  3  0  2 'a' '1' 'b' ''";
     let old = [nix(18..=38), guix(0x60..=0x60)].concat();
     table.request(old, set(2, 60, 3), bytes);
@@ -100,6 +100,10 @@ fn options(table: &mut Table) {
     given.settings = [("build-cores".into(), "03".into())].into();
     let bytes = "19 1 0 1 4  1 7 0 1  0  1 'build-cores' '03'";
     table.request(guix(0x61..=0x64), given, bytes);
+    let mut unhooked = set(1, 0, 0);
+    unhooked.use_build_hook = false;
+    let bytes = "19 1 0 1 4  0 7 0 1  0  2 'a' '1' 'b' ''";
+    table.request(guix(0x61..=0x64), unhooked, bytes);
     table.reply::<SetOptions>(all(), (), "");
 }
 

@@ -216,7 +216,7 @@ impl Fleet {
             }
             match self.connect(index, &foresee(), log).await {
                 Ok(remote) => {
-                    if self.is_overloaded(index, &remote, log).await {
+                    if self.is_overloaded(index, &remote, log) {
                         remote.close().await;
                         continue;
                     }
@@ -284,21 +284,19 @@ impl Fleet {
 
     /// Whether a machine with a guix-daemon has enough to do already, or too little disk. What it
     /// does not tell is no reason to pass it over.
-    async fn is_overloaded(&mut self, index: usize, remote: &Remote, log: &mut Log) -> bool {
+    fn is_overloaded(&mut self, index: usize, remote: &Remote, log: &mut Log) -> bool {
         if self.dialect != Dialect::Guix {
             return false;
         }
         let machine = &self.machines[index];
+        let asked = remote.condition_on_arrival();
+        if let Some(condition) = asked {
+            self.health.observed(machine, condition);
+        }
         let known = self.health.of(machine).condition;
-        let condition = match known.and_then(|known| known.fresh(health::now())) {
-            Some(condition) => condition,
-            None => match remote.condition().await {
-                Some(condition) => {
-                    self.health.observed(machine, condition);
-                    condition
-                }
-                None => return false,
-            },
+        let known = known.and_then(|known| known.fresh(health::now()));
+        let Some(condition) = asked.or(known) else {
+            return false;
         };
         let name = &machine.name;
         if let Some(load) = condition.load {

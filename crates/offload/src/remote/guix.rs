@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use store_path::StorePath;
+use store_path::{StoreDir, StorePath};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -15,7 +15,7 @@ use worker_protocol::operation::{AddTextToStore, ExportPath, Operation, QueryVal
 
 use super::{Conversation, Remote, Worker, Writer, queue, reply, unless_silent};
 use crate::failure::{Failure, RemoteFailure};
-use crate::link::ByteStream;
+use crate::link::{ByteStream, Link};
 use crate::local::SignedImport;
 use crate::log::{Copying, Log, Said};
 
@@ -182,19 +182,29 @@ impl Remote {
 
     /// Asks the machine how it is doing, by one command. What it does not tell is not known.
     pub(crate) async fn condition(&self) -> Option<Condition> {
-        let store = self.store_dir.as_str();
-        let command =
-            format!("cat /proc/loadavg; nproc; df -Pk '{store}'; echo {CONFIGURATION} /etc/guix/*");
-        let asking = async {
-            let mut answer = String::new();
-            let stream = self.link.exec(&command).await.ok()?;
-            let mut limited = stream.reader.take(MAX_ANSWER);
-            // Complaints come as an error at the end; what was said before counts.
-            let _ = limited.read_to_string(&mut answer).await;
-            Some(parse_condition(&answer))
-        };
-        tokio::time::timeout(CONDITION, asking).await.ok().flatten()
+        condition(&self.link, &self.store_dir).await
     }
+
+    /// How the machine was doing when it was reached, if that was asked.
+    pub(crate) fn condition_on_arrival(&self) -> Option<Condition> {
+        self.condition
+    }
+}
+
+/// Asks the machine at the other end of `link` how it is doing.
+pub(super) async fn condition(link: &Link, store_dir: &StoreDir) -> Option<Condition> {
+    let store = store_dir.as_str();
+    let command =
+        format!("cat /proc/loadavg; nproc; df -Pk '{store}'; echo {CONFIGURATION} /etc/guix/*");
+    let asking = async {
+        let mut answer = String::new();
+        let stream = link.exec(&command).await.ok()?;
+        let mut limited = stream.reader.take(MAX_ANSWER);
+        // Complaints come as an error at the end; what was said before counts.
+        let _ = limited.read_to_string(&mut answer).await;
+        Some(parse_condition(&answer))
+    };
+    tokio::time::timeout(CONDITION, asking).await.ok().flatten()
 }
 
 impl Importer {

@@ -88,6 +88,7 @@ pub struct Remote {
     together: usize,
     /// See [`Worker::may_hand_on`].
     may_hand_on: bool,
+    condition: Option<Condition>,
 }
 
 /// In one of the two protocols.
@@ -152,49 +153,44 @@ impl Remote {
         log: &mut Log,
     ) -> Result<Self, Failure> {
         let link = Link::connect(target).await?;
-        let mut dead_ends = Vec::new();
-        let condition = known.condition.as_ref();
-        let may_hand_on = !condition.is_some_and(|seen| seen.builds_itself(health::now()));
-        for way in Way::of(machine, dialect, known.way) {
-            let protocol = known.protocol.filter(|_| known.way == Some(way));
-            let believed = protocol.map(|minor| version(dialect, minor));
-            let road = Road {
-                link: &link,
-                machine,
-                store_dir: &store_dir,
-                way,
-                together: way.together(),
-                may_hand_on,
-                timeouts: target.timeouts,
-            };
-            match road.begin(believed, question, log).await {
-                Ok(begun) => {
-                    return Ok(Remote {
-                        conversation: begun.conversation,
-                        asked: begun.asked,
-                        together: begun.together,
-                        may_hand_on,
-                        traffic: begun.traffic,
-                        place: begun.place,
-                        link,
-                        machine: machine.clone(),
-                        store_dir,
-                        user: target.user.clone(),
-                        timeouts: target.timeouts,
-                        way,
-                    });
-                }
-                // This one names the way already.
-                Err(failure @ Failure::Link(LinkError::Channel { .. })) => {
-                    dead_ends.push(failure.to_string());
-                }
-                Err(failure) if is_dead_end(&failure) => {
-                    dead_ends.push(format!("{way}: {failure}"));
-                }
-                Err(failure) => return Err(failure),
+        let last = known.condition.as_ref();
+        let now = health::now();
+        let may_hand_on = !last.is_some_and(|seen| seen.builds_itself(now));
+        let road = |way: Way| Road {
+            link: &link,
+            machine,
+            store_dir: &store_dir,
+            way,
+            together: way.together(),
+            may_hand_on,
+            timeouts: target.timeouts,
+        };
+        let ways = Way::of(machine, dialect, known.way);
+        let arriving = arrive(ways.into_iter().map(road), known, question, log);
+        // Beside the greeting: whoever is far away is not waited for twice.
+        let is_asked = dialect == Dialect::Guix && last.and_then(|seen| seen.fresh(now)).is_none();
+        let asking = async {
+            match is_asked {
+                true => Ok(guix::condition(&link, &store_dir).await),
+                false => Ok(None),
             }
-        }
-        Err(Failure::NoDaemon(dead_ends.join("; ")))
+        };
+        let ((way, begun), condition) = tokio::try_join!(arriving, asking)?;
+        Ok(Remote {
+            conversation: begun.conversation,
+            asked: begun.asked,
+            together: begun.together,
+            may_hand_on,
+            condition,
+            traffic: begun.traffic,
+            place: begun.place,
+            link,
+            machine: machine.clone(),
+            store_dir,
+            user: target.user.clone(),
+            timeouts: target.timeouts,
+            way,
+        })
     }
 
     /// Gives this conversation up and begins another one on the same connection.
@@ -324,6 +320,33 @@ impl Remote {
         drop(self.conversation);
         self.link.close().await;
     }
+}
+
+/// Takes the first of `roads` that leads to a store daemon.
+async fn arrive(
+    roads: impl Iterator<Item = Road<'_>>,
+    known: &Knowledge,
+    question: &Question,
+    log: &mut Log,
+) -> Result<(Way, Begun), Failure> {
+    let mut dead_ends = Vec::new();
+    for road in roads {
+        let way = road.way;
+        let protocol = known.protocol.filter(|_| known.way == Some(way));
+        let believed = protocol.map(|minor| version(way.dialect(), minor));
+        match road.begin(believed, question, log).await {
+            Ok(begun) => return Ok((way, begun)),
+            // This one names the way already.
+            Err(failure @ Failure::Link(LinkError::Channel { .. })) => {
+                dead_ends.push(failure.to_string());
+            }
+            Err(failure) if is_dead_end(&failure) => {
+                dead_ends.push(format!("{way}: {failure}"));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(Failure::NoDaemon(dead_ends.join("; ")))
 }
 
 /// One way to one machine, on an open connection.

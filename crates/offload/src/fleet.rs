@@ -270,15 +270,19 @@ impl Fleet {
         question: &Question,
         log: &mut Log,
     ) -> Result<Remote, Failure> {
-        let target = self.target(index, log)?;
+        let mut target = self.target(index, log)?;
         let machine = &self.machines[index];
         let known = self.health.of(machine);
+        target.round_trip = known.round_trip.map(Duration::from_millis);
         let (store_dir, dialect) = (self.store_dir.clone(), self.dialect);
         let connecting =
             Remote::connect(machine, &target, store_dir, dialect, &known, question, log);
         let remote = connecting.await?;
         self.health
             .reached(machine, remote.way(), remote.protocol());
+        if let Some(round_trip) = remote.round_trip() {
+            self.health.measured(machine, round_trip);
+        }
         Ok(remote)
     }
 

@@ -41,6 +41,9 @@ pub struct Knowledge {
     /// The protocol version that was agreed on there: the minor number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<u8>,
+    /// How far away it is, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip: Option<u64>,
     /// Since when it cannot be reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outage: Option<Outage>,
@@ -184,6 +187,27 @@ impl Health {
             ..known
         };
         self.learn(machine, reached);
+    }
+
+    /// `machine` was so far away this time. The shortest time counts, as most of what is longer was waited for
+    /// something else; but for times that are longer by far.
+    pub fn measured(&mut self, machine: &Machine, round_trip: Duration) {
+        let known = self.of(machine);
+        let seen = u64::try_from(round_trip.as_millis()).unwrap_or(u64::MAX);
+        let near = |last: u64| last..last.saturating_mul(4).saturating_add(10);
+        if !known
+            .round_trip
+            .is_some_and(|last| near(last).contains(&seen))
+        {
+            let round_trip = Some(seen);
+            self.learn(
+                machine,
+                Knowledge {
+                    round_trip,
+                    ..known
+                },
+            );
+        }
     }
 
     /// `machine` was asked how it is doing.
@@ -334,6 +358,26 @@ mod tests {
             known.way_since -= DETOUR_FOR;
             health.learn(&a, known);
             assert_eq!(health.of(&a).way, later);
+        }
+    }
+
+    #[test]
+    fn a_machine_is_as_far_as_it_was_at_best_until_it_is_much_farther() {
+        let folder = tempfile::tempdir().unwrap();
+        let a = machine("ssh-ng://a");
+        let mut health = Health::open(folder.path());
+        for (seen, believed) in [
+            (50, 50),
+            (120, 50),
+            (40, 40),
+            (169, 40),
+            (170, 170),
+            (0, 0),
+            (9, 0),
+        ] {
+            health.measured(&a, Duration::from_millis(seen));
+            let known = Health::open(folder.path()).of(&a);
+            assert_eq!(known.round_trip, Some(believed), "after {seen} ms");
         }
     }
 

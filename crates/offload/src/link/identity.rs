@@ -244,6 +244,7 @@ impl Planner<'_> {
             port: options.port.unwrap_or(SSH_PORT),
             user: user.to_owned(),
             host: real_name.clone(),
+            round_trip: None,
             broker: None,
         })
     }

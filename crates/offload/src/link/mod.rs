@@ -20,6 +20,8 @@ mod stream;
 mod target;
 mod transport;
 
+use std::time::Duration;
+
 pub(crate) use kept::{Answer, Ask, Asked, Codec, Frame};
 
 pub use error::{LinkError, Step};
@@ -86,6 +88,15 @@ impl Link {
         match self {
             Link::Own(link) => link.exec_and_listen(command).await,
             Link::Kept(link) => link.open(Asked::CommandAndErrors(command.to_owned())).await,
+        }
+    }
+
+    /// As [`SshLink::round_trip`]; not known of a connection that a broker keeps.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        match self {
+            Link::Own(link) => link.round_trip(),
+            Link::Kept(_) => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -22,7 +22,8 @@ use super::{ByteStream, HostKeyError, LinkError, Route, SshTarget, Step, Timeout
 /// Our memory is bounded by the channel's buffer of 100 packets, not by this; but sshd 9.2 reads up
 /// to 16 MiB of it ahead into a buffer that it moves about: 1 GiB over a link without delay took 8.7 s
 /// with a window of 64 MiB, 7.0 s with 16, 4.4 s with 2 or 4. Over 50 ms, 2 MiB carry 19 MiB/s and
-/// 64 MiB 459. What seems near may still be far: a proxy on the way may accept for the host.
+/// 64 MiB 459. What seems near may still be far where a proxy accepts for the host, and nobody knows before the
+/// first channel is open.
 const WINDOW: RangeInclusive<u32> = 4 << 20..=64 << 20;
 /// What a link is assumed to carry, in bytes/s: a window has room for what it carries in a round trip.
 const BANDWIDTH: f64 = 1.25e9;
@@ -54,6 +55,8 @@ pub struct SshLink {
     handle: Handle<Judge>,
     timeouts: Timeouts,
     ending: Ending,
+    /// How long the host took to open the first channel.
+    round_trip: OnceLock<Duration>,
     /// Dropped with the link, it ends the connection.
     _tether: Tether,
     /// The link to the jump host that carries this one.
@@ -78,7 +81,11 @@ impl SshLink {
         let record = target.host_keys.record(&target.host, target.port)?;
         let timeouts = target.timeouts;
         let reached = reach(target).await?;
-        let config = Arc::new(config(&record, target, window(reached.round_trip)));
+        let config = Arc::new(config(
+            &record,
+            target,
+            window(reached.round_trip, target.round_trip),
+        ));
         let ending = Ending::default();
         let judge = Judge {
             record,
@@ -101,6 +108,7 @@ impl SshLink {
             handle,
             timeouts,
             ending,
+            round_trip: OnceLock::new(),
             _tether: tether,
             through: reached.through,
         })
@@ -177,14 +185,24 @@ impl SshLink {
         way: &str,
         opening: impl Future<Output = Result<Channel<client::Msg>, russh::Error>>,
     ) -> Result<Channel<client::Msg>, LinkError> {
+        let begin = Instant::now();
         match within(bound, step, opening).await? {
-            Ok(channel) => Ok(channel),
+            Ok(channel) => {
+                self.round_trip.get_or_init(|| begin.elapsed());
+                Ok(channel)
+            }
             Err(russh::Error::ChannelOpenFailure(reason)) => Err(LinkError::Channel {
                 way: way.to_owned(),
                 reason: format!("{reason:?}"),
             }),
             Err(other) => Err(LinkError::ssh(other)),
         }
+    }
+
+    /// How long the host took to open the first channel, if it has.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip.get().copied()
     }
 
     /// Whether the connection has ended.
@@ -296,10 +314,11 @@ async fn within<T>(
         .map_err(|_| LinkError::TimedOut { step, limit })
 }
 
-/// The window for a host that is so far away; the largest where nobody knows.
-fn window(round_trip: Option<Duration>) -> u32 {
+/// The window for a host that answered after `now`, or after `last` when it was reached before: the largest where
+/// nobody knows.
+fn window(now: Option<Duration>, last: Option<Duration>) -> u32 {
     let (least, most) = WINDOW.into_inner();
-    match round_trip {
+    match now.max(last) {
         // The conversion saturates.
         Some(round_trip) => ((round_trip.as_secs_f64() * BANDWIDTH) as u32).clamp(least, most),
         None => most,
@@ -415,11 +434,14 @@ mod tests {
 
     #[test]
     fn the_farther_the_host_the_larger_the_window() {
-        let after = |millis| window(Some(Duration::from_millis(millis)));
+        let far = |millis| Some(Duration::from_millis(millis));
+        let after = |millis| window(far(millis), None);
         assert_eq!(after(0), 4 << 20);
         assert_eq!(after(10), 12_500_000);
         assert_eq!(after(50), 62_500_000);
         assert_eq!(after(86_400_000), 64 << 20);
-        assert_eq!(window(None), 64 << 20);
+        assert_eq!(window(far(0), far(10)), 12_500_000);
+        assert_eq!(window(far(10), far(0)), 12_500_000);
+        assert_eq!(window(None, None), 64 << 20);
     }
 }

@@ -101,6 +101,9 @@ pub struct SshTarget {
     pub addresses: AddressRules,
     /// Whether what is sent is compressed, if the host agrees.
     pub compression: bool,
+    /// How far away the host was when it was last reached. Whoever accepts the connection may only pass it on.
+    #[serde(skip)]
+    pub round_trip: Option<Duration>,
     /// The socket of a broker that may have a connection to the host already.
     #[serde(skip)]
     pub broker: Option<PathBuf>,

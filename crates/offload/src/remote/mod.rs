@@ -263,6 +263,12 @@ impl Remote {
         &self.traffic
     }
 
+    /// How far away the machine is, where we have connected to it ourselves.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.link.round_trip()
+    }
+
     /// The minor number of the worker protocol's version that is spoken, if that protocol is.
     #[must_use]
     pub fn protocol(&self) -> Option<u8> {

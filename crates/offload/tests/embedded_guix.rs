@@ -198,6 +198,19 @@ async fn a_right_export_is_taken() {
     insta::assert_snapshot!(text);
 }
 
+/// The second build knows the machine, so that its requests leave with the greeting.
+#[tokio::test]
+async fn a_machine_that_hangs_up_on_requests_that_leave_together_is_asked_one_by_one() {
+    let bed = Bed::start(GuixExport::RightOneByOne).await;
+    let output = bed.store().join(format!("{DIGEST}-test"));
+    for _ in 0..2 {
+        let (code, text) = bed.build(LIMITS).await;
+        assert_eq!(code, ExitCode::Done, "{text}");
+        let content = std::fs::read_to_string(&output).unwrap();
+        assert_eq!(content, "said the machine\n");
+    }
+}
+
 #[tokio::test]
 async fn whatever_else_is_exported_is_refused_and_says_why() {
     let exports = [

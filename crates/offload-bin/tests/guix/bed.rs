@@ -15,6 +15,12 @@ use testbed::{
 /// Where the coordinator has our program.
 pub(crate) const OURS: &str = "/opt/offload";
 
+/// The `guix` of the second builder's daemon, which writes down what it is asked for: see [`ASKED`].
+const ASKED_GUIX: &str = "/opt/asked-guix";
+
+/// Where the second builder has the names of the commands that its daemon has started, each on a line.
+pub(crate) const ASKED: &str = "/var/log/asked";
+
 /// The file on the coordinator that has our program's `OFFLOAD_LIMITS`.
 pub(crate) const LIMITS: &str = "/opt/limits";
 
@@ -208,14 +214,17 @@ fn start(options: &BedOptions<'_>) -> Pair {
     let own = [format!("GUIX={OURS}"), "OFFLOAD_GUIX=/usr/bin/guix".into()];
     let more = options.environment.iter().map(|&pair| pair.to_owned());
     coordinator.daemon_environment = own.into_iter().chain(more).collect();
-    let second = host(options.builder);
-    let no_sockets = HostOptions {
-        sshd_config: vec!["AllowStreamLocalForwarding no".into()],
-        ..second.clone()
-    };
     let builder = HostOptions {
         store_size: options.store_size,
-        ..second.clone()
+        ..host(options.builder)
+    };
+    let second = HostOptions {
+        daemon_environment: vec![format!("GUIX={ASKED_GUIX}")],
+        ..host(options.builder)
+    };
+    let no_sockets = HostOptions {
+        sshd_config: vec!["AllowStreamLocalForwarding no".into()],
+        ..host(options.builder)
     };
     let pair = Pair::start(PairOptions {
         coordinator,
@@ -225,6 +234,12 @@ fn start(options: &BedOptions<'_>) -> Pair {
     });
     let pair = pair.unwrap_or_else(|error| panic!("the bed starts: {error}"));
     prepare(&pair.coordinator);
+    let second = &pair.extra_builders[Bed::SECOND];
+    let script = format!("#!/bin/sh\necho $1 >>{ASKED}\nexec /usr/bin/guix \"$@\"\n");
+    second
+        .write_file(ASKED_GUIX, script)
+        .expect("it is written");
+    run(second, &["chmod", "755", ASKED_GUIX]);
     pair.exchange_guix_keys().expect("keys are exchanged");
     pair
 }

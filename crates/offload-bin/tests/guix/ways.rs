@@ -1,8 +1,10 @@
 //! The ways to a machine's daemon.
 
+use std::{thread, time::Duration};
+
 use testbed::GuixMachine;
 
-use crate::bed::{Bed, OURS, beds, require};
+use crate::bed::{ASKED, Bed, OURS, beds, require};
 
 /// Builds what needs an input that only the coordinator has, which goes there signed.
 fn builds(bed: &Bed, name: &str) -> String {
@@ -59,5 +61,33 @@ fn a_machine_without_any_way_is_told_why() {
             said.contains("guix repl -t machine") && said.contains("No such file"),
             "{said}"
         );
+    }
+}
+
+/// A machine's daemon starts a Guile to ask its own build hook, which declines where there is nobody to hand a build on
+/// to.
+#[test]
+fn only_a_machine_with_machines_of_its_own_asks_its_own_hook() {
+    require!();
+    for bed in beds().iter() {
+        let there = &bed.pair.extra_builders[Bed::SECOND];
+        bed.use_machines(&[bed.pair.extra_guix_machine(Bed::SECOND)]);
+        let asked = |name: &str| {
+            there.write_file(ASKED, "").expect("it is written");
+            assert!(bed.build(name, "echo > $out", &[]).was_remote());
+            there.read_file(ASKED).expect("it was written")
+        };
+        asked("met");
+        assert_eq!(asked("alone"), "authenticate\n", "{}", bed.version);
+
+        let list = "/etc/guix/machines.scm";
+        there.write_file(list, "(list)\n").expect("it is written");
+        // Longer than what a machine has said of itself is believed.
+        thread::sleep(Duration::from_secs(6));
+        asked("seen");
+        let with_list = asked("not-alone");
+        assert_eq!(with_list, "offload\nauthenticate\n", "{}", bed.version);
+        there.run(&["rm", list]).expect("it is removed");
+        bed.assert_whole(&[&bed.pair.coordinator, there]);
     }
 }

@@ -1,9 +1,16 @@
 //! A machine's guix-daemon by a script: it has whatever it is asked for, builds whatever it is told to, and what it
 //! exports is wrong in ways that real daemons never are.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, ready};
+
+use bytes::BytesMut;
 use guix_signature::{ItemHasher, SecretKey};
 use store_path::{StoreDir, StorePath};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use worker_protocol::export::Trailer;
 use worker_protocol::operation::{
     AddTempRoot, BuildPaths, ExportPath, QueryValidPaths, SetOptions,
@@ -22,6 +29,9 @@ const CONTENT: &str = "said the machine\n";
 pub enum GuixExport {
     /// What it should: a file, signed by its key.
     Right,
+    /// The same, by a daemon that reads a little at a time, whatever leaves together. As real ones do, it hangs up
+    /// when it begins to work on a request and finds more behind it.
+    RightOneByOne,
     /// Without a signature.
     Unsigned,
     /// Signed by a key that nobody has let in.
@@ -68,8 +78,13 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
+    let reader = Sipping::new(reader);
+    let unread = reader.unread.clone();
     let mut server = Server::new(reader, writer, Options::guix(store_dir.clone()));
     while let Some(request) = server.next_request().await? {
+        if export == GuixExport::RightOneByOne && unread.load(Ordering::Relaxed) > 0 {
+            return Ok(());
+        }
         match request {
             Request::SetOptions(_) => server.answer::<SetOptions>(&()).await?,
             Request::AddTempRoot(_) => server.answer::<AddTempRoot>(&Done).await?,
@@ -96,6 +111,48 @@ where
         }
     }
     Ok(())
+}
+
+/// Reads a little at a time, and knows how much of what came has not been read.
+struct Sipping<R> {
+    inner: R,
+    came: BytesMut,
+    unread: Arc<AtomicUsize>,
+}
+
+impl<R> Sipping<R> {
+    /// Bytes that are read at a time: the greeting's, less than most requests'.
+    const SIP: usize = 32;
+
+    fn new(inner: R) -> Self {
+        Sipping {
+            inner,
+            came: BytesMut::new(),
+            unread: Arc::default(),
+        }
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Sipping<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        task: &mut std::task::Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.came.is_empty() {
+            this.came.resize(64 << 10, 0);
+            let mut filled = ReadBuf::new(&mut this.came);
+            let polled = Pin::new(&mut this.inner).poll_read(task, &mut filled);
+            let count = filled.filled().len();
+            this.came.truncate(count);
+            ready!(polled)?;
+        }
+        let count = Self::SIP.min(this.came.len()).min(buffer.remaining());
+        buffer.put_slice(&this.came.split_to(count));
+        this.unread.store(this.came.len(), Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// What is sent, and what is sent behind it again and again.

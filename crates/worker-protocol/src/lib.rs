@@ -35,7 +35,7 @@
 //! |---|---|---|
 //! | version 1.38 | whether features are exchanged depends on the daemon | without assumption the first request waits for the hello |
 //! | data of AddToStoreNar at 1.21 and 1.22, of ImportPaths | the daemon asks for it | replies before it must have been read; the data waits for the daemon's wish; what is behind it may be queued once the data has ended |
-//! | anything in Guix's dialect | its daemon takes data that it did not expect for an error | queued requests leave one by one |
+//! | anything in Guix's dialect | its daemon takes data that it did not expect for an error | queued requests leave one by one; with [`client::Options::together`], in one write as many as may |
 //!
 //! # Errors, and what is bounded
 //!

@@ -60,7 +60,7 @@ pub struct Knowledge {
 const BELIEVED_FOR: u64 = 5;
 
 /// How long a machine is believed to have no machines of its own. While it is used it is asked again and again.
-const CHILDLESS_FOR: u64 = 3600;
+const WITHOUT_MACHINES_FOR: u64 = 3600;
 
 /// How a machine was doing, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +93,7 @@ impl Observed {
     /// Whether it is believed at `now`, in seconds since 1970, that its daemon has nobody to hand builds on to.
     #[must_use]
     pub fn builds_itself(&self, now: u64) -> bool {
-        self.has_machines == Some(false) && self.is_within(CHILDLESS_FOR, now)
+        self.has_machines == Some(false) && self.is_within(WITHOUT_MACHINES_FOR, now)
     }
 
     fn is_within(&self, seconds: u64, now: u64) -> bool {
@@ -444,7 +444,7 @@ mod tests {
         assert_eq!(observed.fresh(100 + BELIEVED_FOR), None);
         assert_eq!(observed.fresh(99), None, "a clock that was set back");
         assert!(observed.builds_itself(100 + BELIEVED_FOR));
-        assert!(!observed.builds_itself(100 + CHILDLESS_FOR));
+        assert!(!observed.builds_itself(100 + WITHOUT_MACHINES_FOR));
         for has_machines in [None, Some(true)] {
             let observed = Observed {
                 has_machines,

@@ -43,7 +43,7 @@ pub(crate) fn bed() -> MutexGuard<'static, Bed> {
 pub(crate) const OUR_HOOK: &str = "/opt/hook";
 
 /// Root's, on the coordinator.
-const KNOWN_HOSTS: &str = "/root/.ssh/known_hosts";
+pub(crate) const KNOWN_HOSTS: &str = "/root/.ssh/known_hosts";
 
 /// Where the coordinator has our hook itself.
 const OURS: &str = "/opt/offload";

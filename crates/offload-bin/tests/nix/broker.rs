@@ -9,7 +9,7 @@ use std::{
 use testbed::{Host, Link, MachineLine, Output, Process, Signal};
 
 use crate::{
-    bed::{Bed, OUR_HOOK, derivation, ours},
+    bed::{Bed, KNOWN_HOSTS, OUR_HOOK, derivation, ours},
     endpoint::service::Service,
 };
 
@@ -201,6 +201,35 @@ fn a_connection_that_broke_is_made_anew() {
     brokered.link.cut();
     brokered.link.reset();
     brokered.built("brokered-behind-the-cut");
+    brokered.assert_clean_without(broker);
+}
+
+#[test]
+fn a_connection_whose_host_key_was_revoked_meanwhile_is_not_used() {
+    testbed::require!();
+    testbed::require!(ours());
+    let brokered = brokered();
+    let broker = brokered.broker("");
+    brokered.built("brokered-before-the-revocation");
+
+    let Bed { pair, .. } = &brokered.bed;
+    let key = pair.builder.read_file("/etc/ssh/ssh_host_ed25519_key.pub");
+    let revoked = format!("@revoked * {}", key.expect("sshd has a key"));
+    let written = pair.coordinator.write_file(KNOWN_HOSTS, revoked);
+    written.expect("the file is written");
+    let name = format!("brokered-revoked-{}", brokered.bed.mark());
+    let output = brokered
+        .bed
+        .build(&derivation(&name, "echo > $out", ""), &["-j0"]);
+    brokered.bed.run(&["rm", KNOWN_HOSTS]);
+    let why = format!("host key is revoked by {KNOWN_HOSTS}:1");
+    assert!(!output.status.success(), "{}", output.stderr);
+    assert!(output.stderr.contains(&why), "{}", output.stderr);
+    let said = broker.said();
+    let closed = said.lines().find(|line| line.contains("closed root@"));
+    assert!(closed.is_some_and(|line| line.contains(&why)), "{said}");
+
+    assert!(brokered.built_by_broker("brokered-believed-again"));
     brokered.assert_clean_without(broker);
 }
 

@@ -143,12 +143,12 @@ impl Place {
     }
 
     async fn link(&self, owner: Owner, tell: &impl Fn(&str)) -> Result<(Opened, bool), Trouble> {
-        if let Some(opened) = self.free(owner) {
+        if let Some(opened) = self.free(owner, tell) {
             return Ok((opened, false));
         }
         let asked = Instant::now();
         let mut last_failure = self.connecting.lock().await;
-        if let Some(opened) = self.free(owner) {
+        if let Some(opened) = self.free(owner, tell) {
             return Ok((opened, false));
         }
         if let Some((at, why)) = &*last_failure
@@ -174,20 +174,33 @@ impl Place {
     }
 
     /// The owner's connection, or one that nobody uses: the one that was used last, so that others
-    /// fall idle.
-    fn free(&self, owner: Owner) -> Option<Opened> {
+    /// fall idle. Nobody begins to use one whose host key is not believed any more.
+    fn free(&self, owner: Owner, tell: &impl Fn(&str)) -> Option<Opened> {
+        loop {
+            let kept = self.next_free(owner)?;
+            if kept.streams.get() == 0
+                && let Err(error) = kept.link.check_host_keys(&self.target)
+            {
+                tell(&format!("closed {}: {error}", self.name()));
+                let mut links = self.links.borrow_mut();
+                links.retain(|other| !Rc::ptr_eq(other, &kept));
+                continue;
+            }
+            kept.owner.set(owner);
+            kept.streams.set(kept.streams.get() + 1);
+            return Some(Opened { stream: None, kept });
+        }
+    }
+
+    fn next_free(&self, owner: Owner) -> Option<Rc<Kept>> {
         let links = self.links.borrow();
         let is_free = |kept: &&Rc<Kept>| {
             !kept.link.is_closed() && (kept.streams.get() == 0 || kept.owner.get() == owner)
         };
         let free = links.iter().filter(is_free);
         let is_own = |kept: &Rc<Kept>| kept.streams.get() > 0;
-        let kept = free
-            .max_by_key(|kept| (is_own(kept), kept.used.get()))?
-            .clone();
-        kept.owner.set(owner);
-        kept.streams.set(kept.streams.get() + 1);
-        Some(Opened { stream: None, kept })
+        free.max_by_key(|kept| (is_own(kept), kept.used.get()))
+            .cloned()
     }
 
     /// What ended one connection has most likely ended the others, and each takes its time to be

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use russh::client::{self, DisconnectReason, Handle};
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyOrCertificate};
+use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, Preferred, cipher, compression};
 use tokio::sync::mpsc::{self, Sender};
 
@@ -55,6 +55,8 @@ pub struct SshLink {
     handle: Handle<Judge>,
     timeouts: Timeouts,
     ending: Ending,
+    /// The host key that was believed.
+    shown: Arc<OnceLock<Shown>>,
     /// How long the host took to open the first channel.
     round_trip: OnceLock<Duration>,
     /// Dropped with the link, it ends the connection.
@@ -87,8 +89,10 @@ impl SshLink {
             window(reached.round_trip, target.round_trip),
         ));
         let ending = Ending::default();
+        let shown = Arc::default();
         let judge = Judge {
             record,
+            shown: Arc::clone(&shown),
             timeouts,
             ending: ending.clone(),
         };
@@ -108,6 +112,7 @@ impl SshLink {
             handle,
             timeouts,
             ending,
+            shown,
             round_trip: OnceLock::new(),
             _tether: tether,
             through: reached.through,
@@ -196,6 +201,22 @@ impl SshLink {
                 reason: format!("{reason:?}"),
             }),
             Err(other) => Err(LinkError::ssh(other)),
+        }
+    }
+
+    /// Whether the keys of the host, and of those that this link goes through, would still be believed: they may
+    /// have been revoked or replaced since.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_host_keys(&self, target: &SshTarget) -> Result<(), HostKeyError> {
+        if let (Some(through), Route::Jump(jump)) = (&self.through, &target.route) {
+            through.check_host_keys(jump)?;
+        }
+        let record = target.host_keys.record(&target.host, target.port)?;
+        match self.shown.get() {
+            Some(shown) => shown.judge(&record),
+            None => Ok(()),
         }
     }
 
@@ -356,9 +377,41 @@ fn config(record: &Record, target: &SshTarget, window_size: u32) -> client::Conf
     }
 }
 
+/// What a host shows of itself.
+enum Shown {
+    Key(PublicKey),
+    Certificate(Box<Certificate>),
+}
+
+impl From<&PublicKeyOrCertificate> for Shown {
+    fn from(shown: &PublicKeyOrCertificate) -> Self {
+        match shown {
+            PublicKeyOrCertificate::PublicKey { key, .. } => Shown::Key(key.clone()),
+            PublicKeyOrCertificate::Certificate(certificate) => {
+                Shown::Certificate(Box::new((*certificate).clone()))
+            }
+        }
+    }
+}
+
+impl Shown {
+    /// Whether it is to be believed by now.
+    fn judge(&self, record: &Record) -> Result<(), HostKeyError> {
+        match self {
+            Shown::Key(key) => record.check(key),
+            Shown::Certificate(certificate) => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH);
+                let now = since.map_or(0, |since| since.as_secs());
+                record.check_certificate(certificate, now)
+            }
+        }
+    }
+}
+
 /// Judges the host key while keys are exchanged, and hears why the connection ends.
 struct Judge {
     record: Record,
+    shown: Arc<OnceLock<Shown>>,
     timeouts: Timeouts,
     ending: Ending,
 }
@@ -395,14 +448,9 @@ impl client::Handler for Judge {
     type Error = Broken;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Broken> {
-        match shown {
-            PublicKeyOrCertificate::PublicKey { key, .. } => self.record.check(key)?,
-            PublicKeyOrCertificate::Certificate(certificate) => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH);
-                let now = since.map_or(0, |since| since.as_secs());
-                self.record.check_certificate(certificate, now)?;
-            }
-        }
+        let shown = Shown::from(shown);
+        shown.judge(&self.record)?;
+        self.shown.get_or_init(|| shown);
         Ok(true)
     }
 

@@ -64,7 +64,8 @@ fn self_delimited(key: u8, byte: u8, size: u16) -> Vec<u8> {
 /// A client says what `data` tells it to, as much at once as its version allows, to a server with a store in memory;
 /// both get their bytes in pieces. Every reply is what a model of the store foresees.
 ///
-/// The first three bytes choose the version and the sizes of the pieces; every further four make an operation.
+/// The first three bytes choose the version, the sizes of the pieces and how much leaves together; every further four
+/// make an operation.
 ///
 /// # Panics
 /// If a reply is another one, or one of the two halves does not come to an end.
@@ -76,6 +77,7 @@ pub fn conversation(data: &[u8]) {
     let options = client::Options {
         version,
         assume: Some(version),
+        together: usize::from(to_server ^ to_client) * 16,
         ..client::Options::nix(StoreDir::NIX)
     };
     let mut server_options = server::Options::nix(StoreDir::NIX, "1");

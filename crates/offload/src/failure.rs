@@ -140,6 +140,12 @@ impl From<worker_protocol::Error> for RemoteFailure {
     }
 }
 
+/// Whether a guix-daemon says that it has found a request that it did not wait for. It loses a byte of it, so that the
+/// conversation is over.
+pub(crate) fn speaks_of_hurry(error: &worker_protocol::RemoteError) -> bool {
+    error.message.starts_with(b"EOF expected")
+}
+
 /// What follows from a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consequence {
@@ -204,6 +210,23 @@ impl Failure {
                 ..
             }
         )
+    }
+
+    /// Whether this is how a guix-daemon ends when it has found a request that it did not wait for: with a word
+    /// about it, where it can, and else with none.
+    pub(crate) fn is_end_of_hurry(&self) -> bool {
+        self.is_hanging_up() || self.speaks_of_hurry()
+    }
+
+    /// See [`speaks_of_hurry`].
+    pub(crate) fn speaks_of_hurry(&self) -> bool {
+        match self {
+            Failure::Remote {
+                error: RemoteFailure::Daemon(error),
+                ..
+            } => speaks_of_hurry(error),
+            _ => false,
+        }
     }
 
     /// Whether the build itself ran and failed, so far as its machine can tell.

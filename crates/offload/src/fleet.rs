@@ -15,7 +15,7 @@ use crate::link::{Destination, Identity, LinkError, SshSettings, SshTarget, Time
 use crate::log::{Level, Log};
 use crate::machines::Machine;
 use crate::queue::QueueDirectory;
-use crate::remote::{Question, Remote};
+use crate::remote::{Question, Remote, Seen};
 use crate::schedule::{self, Demand, Reason, State};
 use crate::slots::{Slot, SlotDirectory, SlotError};
 
@@ -293,14 +293,13 @@ impl Fleet {
             return false;
         }
         let machine = &self.machines[index];
-        let asked = remote.condition_on_arrival();
-        if let Some(condition) = asked {
-            self.health.observed(machine, condition);
-        }
-        let known = self.health.of(machine).condition;
-        let known = known.and_then(|known| known.fresh(health::now()));
-        let Some(condition) = asked.or(known) else {
-            return false;
+        let condition = match remote.seen() {
+            Some(Seen::Now(condition)) => {
+                self.health.observed(machine, condition);
+                condition
+            }
+            Some(Seen::Lately(condition)) => condition,
+            None => return false,
         };
         let name = &machine.name;
         if let Some(load) = condition.load {

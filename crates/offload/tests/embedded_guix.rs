@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use guix_signature::{Acl, SecretKey};
-use offload::embedded::{GuixExport, Machine};
+use offload::embedded::{GuixExport, Hurry, Machine};
 use offload::hook::{ExitCode, GuixArguments, GuixSurroundings, serve_guix};
 use offload::link::{Identity, Timeouts};
 use offload::local::{GuixDirectories, GuixKeys, Limits};
@@ -198,16 +198,25 @@ async fn a_right_export_is_taken() {
     insta::assert_snapshot!(text);
 }
 
-/// The second build knows the machine, so that its requests leave with the greeting.
+/// The first build is greeted before it asks. The second knows the machine, so that its requests leave with the greeting.
 #[tokio::test]
-async fn a_machine_that_hangs_up_on_requests_that_leave_together_is_asked_one_by_one() {
-    let bed = Bed::start(GuixExport::RightOneByOne).await;
-    let output = bed.store().join(format!("{DIGEST}-test"));
-    for _ in 0..2 {
-        let (code, text) = bed.build(LIMITS).await;
-        assert_eq!(code, ExitCode::Done, "{text}");
-        let content = std::fs::read_to_string(&output).unwrap();
-        assert_eq!(content, "said the machine\n");
+async fn a_machine_that_cannot_be_asked_for_more_at_a_time_is_asked_one_by_one() {
+    for (hurry, hurried) in [
+        (Hurry::InGreeting, 1),
+        (Hurry::InRequest, 2),
+        (Hurry::InBuild, 2),
+        (Hurry::InBuildWithAWord, 2),
+    ] {
+        let bed = Bed::start(GuixExport::RightOneByOne(hurry)).await;
+        let output = bed.store().join(format!("{DIGEST}-test"));
+        for _ in 0..2 {
+            let (code, text) = bed.build(LIMITS).await;
+            assert_eq!(code, ExitCode::Done, "{hurry:?}: {text}");
+            assert_eq!(text.matches("offloading '").count(), 1, "{hurry:?}: {text}");
+            let content = std::fs::read_to_string(&output).unwrap();
+            assert_eq!(content, "said the machine\n");
+        }
+        assert_eq!(bed.machine.hurried(), hurried, "{hurry:?}");
     }
 }
 

@@ -89,6 +89,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Streams<R, W> {
         left: usize,
     ) -> Poll<io::Result<()>> {
         while connection.outgoing().len() > left {
+            // Whoever waits to take it may have a copy of it already.
+            connection.seal();
             match ready!(Pin::new(&mut self.writer).poll_write(task, connection.outgoing()))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 count => connection.sent(count),

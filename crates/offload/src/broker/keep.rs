@@ -35,6 +35,8 @@ impl Default for Keeping {
 pub(super) struct Place {
     target: SshTarget,
     links: RefCell<Vec<Rc<Kept>>>,
+    /// How far away it was last.
+    round_trip: Cell<Option<Duration>>,
     /// Held while connecting: who waits meanwhile needs no connection of its own. Has the last
     /// failure, which those who had waited for it share.
     connecting: Mutex<Option<(Instant, String)>>,
@@ -91,6 +93,7 @@ impl Place {
         Place {
             target,
             links: RefCell::default(),
+            round_trip: Cell::default(),
             connecting: Mutex::default(),
         }
     }
@@ -115,6 +118,7 @@ impl Place {
             let (mut opened, is_new) = self.link(owner, tell).await?;
             match opened.kept.open(asked).await {
                 Ok(stream) => {
+                    self.round_trip.set(opened.kept.link.round_trip());
                     opened.stream = stream;
                     return Ok(opened);
                 }
@@ -156,7 +160,11 @@ impl Place {
         {
             return Err(Trouble::Failed(why.clone()));
         }
-        let link = SshLink::connect(&self.target).await.map_err(|error| {
+        let target = SshTarget {
+            round_trip: self.round_trip.get(),
+            ..self.target.clone()
+        };
+        let link = SshLink::connect(&target).await.map_err(|error| {
             *last_failure = Some((Instant::now(), error.to_string()));
             Trouble::from(error)
         })?;

@@ -1,7 +1,10 @@
 //! Building by a guix-daemon: the `.drv` file is copied with its closure and built there, and what
 //! comes back is signed.
 
+use std::time::Duration;
+
 use store_path::StorePath;
+use tokio::time::Instant;
 use worker_protocol::client::Ticket;
 use worker_protocol::operation::ExportPath;
 use worker_protocol::{BuildStatus, Dialect};
@@ -24,7 +27,8 @@ pub(crate) const LOW_DISK: u64 = 100 << 20;
 /// Two round trips and the build itself, as for Nix, where requests may leave together and are small: the
 /// machine's options, a temporary root for the derivation and the question which inputs are valid; then the texts
 /// that it lacks, the build, and the exports of its outputs. Otherwise each of these is a round trip. A machine
-/// that hangs up on requests that leave together, without a word, is asked once more one by one.
+/// whose daemon finds more than it has waited for, as it may where a write does not reach it whole, is asked once
+/// more one by one.
 ///
 /// # Errors
 /// Whatever goes wrong; nothing that was restored is left then.
@@ -34,13 +38,11 @@ pub async fn build_guix(
     job: &Job,
     log: &mut Log,
 ) -> Result<Built, Failure> {
-    let mut heard = remote.traffic().received();
-    match attempt(remote, store, job, &mut heard, log).await {
-        Err(failure)
-            if remote.may_have_been_hurried(&failure) && remote.traffic().received() == heard =>
-        {
+    let mut progress = Progress::default();
+    match attempt(remote, store, job, &mut progress, log).await {
+        Err(failure) if remote.hurries() && progress.ended_in_a_hurry(remote, &failure) => {
             match remote.begin_in_steps(log).await {
-                Ok(()) => attempt(remote, store, job, &mut heard, log).await,
+                Ok(()) => attempt(remote, store, job, &mut progress, log).await,
                 Err(_) => Err(failure),
             }
         }
@@ -48,12 +50,32 @@ pub async fn build_guix(
     }
 }
 
-/// `heard` becomes how many bytes the machine had said before it was asked for the build.
+/// How far a build has come.
+#[derive(Debug, Default)]
+struct Progress {
+    /// When it was asked for, and how many bytes the machine had said before.
+    asked: Option<(Instant, u64)>,
+}
+
+/// A daemon that finds more than it has waited for is gone by then. One that goes later has another reason.
+const HURRY: Duration = Duration::from_secs(10);
+
+impl Progress {
+    /// Whether the machine may have been asked too much at a time, and no build is done twice.
+    fn ended_in_a_hurry(&self, remote: &Remote, failure: &Failure) -> bool {
+        let Some((since, heard)) = self.asked else {
+            return failure.is_end_of_hurry();
+        };
+        let is_silent = remote.traffic().received() == heard && since.elapsed() < HURRY;
+        failure.speaks_of_hurry() || (failure.is_hanging_up() && is_silent)
+    }
+}
+
 async fn attempt(
     remote: &mut Remote,
     store: &GuixStore,
     job: &Job,
-    heard: &mut u64,
+    progress: &mut Progress,
     log: &mut Log,
 ) -> Result<Built, Failure> {
     // Without it nothing could be taken back.
@@ -61,8 +83,10 @@ async fn attempt(
     let question = Question::about(job, Dialect::Guix);
     let missing = remote.missing(&question, log).await?;
     let sent = copy::guix::send(remote, store, &missing, log).await?;
-    announce(remote, store, job, log);
-    *heard = remote.traffic().received();
+    let asked = (Instant::now(), remote.traffic().received());
+    if progress.asked.replace(asked).is_none() {
+        announce(remote, store, job, log);
+    }
     let claim = remote.queue_build_of_path(&job.path, &job.wanted).await?;
     let mut exports = Vec::new();
     for (output, path) in wanted(job) {

@@ -29,9 +29,9 @@ const CONTENT: &str = "said the machine\n";
 pub enum GuixExport {
     /// What it should: a file, signed by its key.
     Right,
-    /// The same, by a daemon that reads a little at a time, whatever leaves together. As real ones do, it hangs up
-    /// when it begins to work on a request and finds more behind it.
-    RightOneByOne,
+    /// The same, by a daemon that no write reaches whole. As real ones do, it does not bear what it finds behind that
+    /// which it has waited for.
+    RightOneByOne(Hurry),
     /// Without a signature.
     Unsigned,
     /// Signed by a key that nobody has let in.
@@ -66,23 +66,62 @@ pub enum GuixExport {
     TrailerWithoutEnd,
 }
 
-/// Serves one connection until the client hangs up. `seed` is that of the machine's key.
+/// When a daemon finds that it is asked for more than it has waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hurry {
+    /// While it greets: it is gone.
+    InGreeting,
+    /// When it begins with any request: it is gone.
+    InRequest,
+    /// When it begins with a build: it is gone.
+    InBuild,
+    /// The same, and it can say so.
+    InBuildWithAWord,
+}
+
+/// Serves one connection until the client hangs up. `seed` is that of the machine's key; `hurried` counts how often it
+/// was asked for too much at a time.
 pub(super) async fn serve<R, W>(
     reader: R,
     writer: W,
     store_dir: StoreDir,
     seed: [u8; 32],
     export: GuixExport,
+    hurried: &AtomicUsize,
 ) -> Result<(), Error>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let reader = Sipping::new(reader);
+    let hurry = match export {
+        GuixExport::RightOneByOne(hurry) => Some(hurry),
+        _ => None,
+    };
+    let reader = Sipping::new(reader, hurry == Some(Hurry::InGreeting));
     let unread = reader.unread.clone();
     let mut server = Server::new(reader, writer, Options::guix(store_dir.clone()));
-    while let Some(request) = server.next_request().await? {
-        if export == GuixExport::RightOneByOne && unread.load(Ordering::Relaxed) > 0 {
+    loop {
+        let request = match server.next_request().await {
+            Ok(Some(request)) => request,
+            ended => {
+                let was_greeting = hurry == Some(Hurry::InGreeting) && ended.is_err();
+                hurried.fetch_add(usize::from(was_greeting), Ordering::Relaxed);
+                return ended.map(drop);
+            }
+        };
+        let is_build = matches!(request, Request::BuildPaths(_));
+        let is_hurried = match hurry {
+            Some(Hurry::InRequest) => true,
+            Some(Hurry::InBuild | Hurry::InBuildWithAWord) => is_build,
+            Some(Hurry::InGreeting) | None => false,
+        };
+        if is_hurried && unread.load(Ordering::Relaxed) > 0 {
+            hurried.fetch_add(1, Ordering::Relaxed);
+            if hurry == Some(Hurry::InBuildWithAWord) {
+                let word = RemoteError::new("EOF expected (protocol error?)");
+                server.fail(word).await?;
+                server.flush().await?;
+            }
             return Ok(());
         }
         match request {
@@ -110,12 +149,13 @@ where
             }
         }
     }
-    Ok(())
 }
 
 /// Reads a little at a time, and knows how much of what came has not been read.
 struct Sipping<R> {
     inner: R,
+    /// Whether it ends when more comes than the first time.
+    ends: bool,
     came: BytesMut,
     unread: Arc<AtomicUsize>,
 }
@@ -124,9 +164,10 @@ impl<R> Sipping<R> {
     /// Bytes that are read at a time: the greeting's, less than most requests'.
     const SIP: usize = 32;
 
-    fn new(inner: R) -> Self {
+    fn new(inner: R, ends: bool) -> Self {
         Sipping {
             inner,
+            ends,
             came: BytesMut::new(),
             unread: Arc::default(),
         }
@@ -147,6 +188,9 @@ impl<R: AsyncRead + Unpin> AsyncRead for Sipping<R> {
             let count = filled.filled().len();
             this.came.truncate(count);
             ready!(polled)?;
+        }
+        if std::mem::take(&mut this.ends) && this.came.len() > Self::SIP {
+            return Poll::Ready(Ok(()));
         }
         let count = Self::SIP.min(this.came.len()).min(buffer.remaining());
         buffer.put_slice(&this.came.split_to(count));

@@ -16,6 +16,6 @@ mod ssh_server;
 pub(crate) use coordinator::create_database;
 pub use coordinator::{Coordinator, CoordinatorError, Heard, PreparedBuild, Source, Wanted};
 pub use directory_store::DirectoryStore;
-pub use guix::GuixExport;
+pub use guix::{GuixExport, Hurry};
 pub use misbehaviour::Misbehaviour;
 pub use ssh_server::{Machine, MachineError};

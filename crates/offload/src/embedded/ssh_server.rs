@@ -4,6 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use russh::keys::key::safe_rng;
 use russh::keys::ssh_key::LineEnding;
@@ -34,6 +35,7 @@ pub struct Machine {
     port: u16,
     host_key: PublicKey,
     client_key: PathBuf,
+    hurried: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -81,10 +83,12 @@ impl Machine {
         key.write_openssh_file(&client_key, LineEnding::LF)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
+        let hurried = Arc::default();
         let door = Door {
             lets_in: key.public_key().clone(),
             store: store.clone(),
             daemon,
+            hurried: Arc::clone(&hurried),
         };
         let public = host_key.public_key().clone();
         let config = Arc::new(Config {
@@ -97,6 +101,7 @@ impl Machine {
             port,
             host_key: public,
             client_key,
+            hurried,
             task: tokio::spawn(listen(listener, config, door)),
         })
     }
@@ -105,6 +110,12 @@ impl Machine {
     #[must_use]
     pub fn store(&self) -> &DirectoryStore {
         &self.store
+    }
+
+    /// How often its guix-daemon was asked for more than it had waited for, where it does not bear that.
+    #[must_use]
+    pub fn hurried(&self) -> usize {
+        self.hurried.load(Ordering::Relaxed)
     }
 
     /// Its URI, `ssh-ng://builder@127.0.0.1:PORT`.
@@ -145,6 +156,7 @@ struct Door {
     lets_in: PublicKey,
     store: Arc<DirectoryStore>,
     daemon: Daemon,
+    hurried: Arc<AtomicUsize>,
 }
 
 /// What is behind the door.
@@ -186,6 +198,7 @@ impl Handler for Door {
         }
         reply.accept().await;
         let (store, daemon) = (self.store.clone(), self.daemon);
+        let hurried = self.hurried.clone();
         tokio::spawn(async move {
             let (reader, writer) = tokio::io::split(channel.into_stream());
             // A conversation that ends badly is for the client to tell.
@@ -195,7 +208,7 @@ impl Handler for Door {
                 }
                 Daemon::Guix { seed, export } => {
                     let store_dir = store.store_dir().clone();
-                    guix::serve(reader, writer, store_dir, seed, export).await
+                    guix::serve(reader, writer, store_dir, seed, export, &hurried).await
                 }
             };
         });

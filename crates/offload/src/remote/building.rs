@@ -13,7 +13,7 @@ use worker_protocol::wire::Text;
 use worker_protocol::{BuildMode, BuildResult, BuildStatus, DerivedPath, Error, Outputs};
 
 use super::{Conversation, Remote, queue};
-use crate::failure::{Failure, RemoteFailure};
+use crate::failure::{Failure, RemoteFailure, speaks_of_hurry};
 use crate::job::{BuildOptions, Job};
 use crate::log::{Log, Said};
 
@@ -143,6 +143,8 @@ fn tells_of_mismatch(message: &worker_protocol::Log) -> bool {
 fn judge_by_number(replied: Result<(), Error>, mismatch: bool) -> Result<BuildResult, Error> {
     let error = match replied {
         Ok(()) => return Ok(BuildResult::new(BuildStatus::Built)),
+        // No verdict on the build.
+        Err(Error::Remote(error)) if speaks_of_hurry(&error) => return Err(Error::Remote(error)),
         Err(Error::Remote(error)) => error,
         Err(error) => return Err(error),
     };

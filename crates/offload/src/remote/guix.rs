@@ -43,6 +43,15 @@ pub struct Condition {
     pub has_machines: Option<bool>,
 }
 
+/// How a machine was doing when it was reached.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Seen {
+    /// It has just said so.
+    Now(Condition),
+    /// It had said so a moment before.
+    Lately(Condition),
+}
+
 /// `guix archive --import` on the machine.
 pub(crate) struct Importer {
     writer: Writer,
@@ -60,9 +69,9 @@ impl Remote {
         }
     }
 
-    /// Whether `failure` is how a daemon ends that finds a request on its socket while it works.
-    pub(crate) fn may_have_been_hurried(&self, failure: &Failure) -> bool {
-        self.together > 0 && failure.is_hanging_up()
+    /// Whether requests have left together.
+    pub(crate) fn hurries(&self) -> bool {
+        self.together > 0
     }
 
     /// As [`Remote::begin_anew`]; requests leave one by one from now on.
@@ -185,9 +194,9 @@ impl Remote {
         condition(&self.link, &self.store_dir).await
     }
 
-    /// How the machine was doing when it was reached, if that was asked.
-    pub(crate) fn condition_on_arrival(&self) -> Option<Condition> {
-        self.condition
+    /// How the machine was doing when it was reached, where that is asked.
+    pub(crate) fn seen(&self) -> Option<Seen> {
+        self.seen
     }
 }
 
@@ -198,8 +207,12 @@ pub(super) async fn condition(link: &Link, store_dir: &StoreDir) -> Option<Condi
         format!("cat /proc/loadavg; nproc; df -Pk '{store}'; echo {CONFIGURATION} /etc/guix/*");
     let asking = async {
         let mut answer = String::new();
-        let stream = link.exec(&command).await.ok()?;
-        let mut limited = stream.reader.take(MAX_ANSWER);
+        let ByteStream {
+            reader, mut writer, ..
+        } = link.exec(&command).await.ok()?;
+        // A command that the key is bound to may read its input.
+        writer.shutdown().await.ok()?;
+        let mut limited = reader.take(MAX_ANSWER);
         // Complaints come as an error at the end; what was said before counts.
         let _ = limited.read_to_string(&mut answer).await;
         Some(parse_condition(&answer))

@@ -11,7 +11,7 @@ mod trial;
 mod way;
 
 pub use guix::Condition;
-pub(crate) use guix::Importer;
+pub(crate) use guix::{Importer, Seen};
 pub(crate) use output::{ArchiveClaim, InfoClaim};
 pub use way::Way;
 pub(crate) use way::{GUIX_SOCKET, NIX_SOCKET};
@@ -88,7 +88,7 @@ pub struct Remote {
     together: usize,
     /// See [`Worker::may_hand_on`].
     may_hand_on: bool,
-    condition: Option<Condition>,
+    seen: Option<Seen>,
 }
 
 /// In one of the two protocols.
@@ -165,23 +165,34 @@ impl Remote {
             may_hand_on,
             timeouts: target.timeouts,
         };
-        let ways = Way::of(machine, dialect, known.way);
-        let arriving = arrive(ways.into_iter().map(road), known, question, log);
-        // Beside the greeting: whoever is far away is not waited for twice.
-        let is_asked = dialect == Dialect::Guix && last.and_then(|seen| seen.fresh(now)).is_none();
+        let roads = || Way::of(machine, dialect, known.way).into_iter().map(road);
+        let lately = last.and_then(|seen| seen.fresh(now));
+        let is_asked = matches!(question.terms, Terms::Guix { .. }) && lately.is_none();
+        // Beside the greeting, so that whoever is far away is not waited for twice. A socket takes none of the
+        // sessions that an sshd grants, of which there may be one only.
+        let is_asked_beside = is_asked && known.way == Some(Way::GuixSocket);
         let asking = async {
-            match is_asked {
+            match is_asked_beside {
                 true => Ok(guix::condition(&link, &store_dir).await),
                 false => Ok(None),
             }
         };
-        let ((way, begun), condition) = tokio::try_join!(arriving, asking)?;
+        let arriving = arrive(roads(), known, question, log);
+        let ((way, begun), mut condition) = match tokio::try_join!(arriving, asking) {
+            Err(Failure::NoDaemon(_)) if is_asked_beside => {
+                (arrive(roads(), known, question, log).await?, None)
+            }
+            arrived => arrived?,
+        };
+        if is_asked && !is_asked_beside {
+            condition = guix::condition(&link, &store_dir).await;
+        }
         Ok(Remote {
             conversation: begun.conversation,
             asked: begun.asked,
             together: begun.together,
             may_hand_on,
-            condition,
+            seen: condition.map(Seen::Now).or(lately.map(Seen::Lately)),
             traffic: begun.traffic,
             place: begun.place,
             link,
@@ -382,7 +393,7 @@ impl Road<'_> {
                 error: RemoteFailure::Protocol(Error::AssumedTooMuch { .. }),
                 ..
             }) => self.greet(None, question, self.together, log).await,
-            Err(failure) if self.together > 0 && failure.is_hanging_up() => {
+            Err(failure) if self.together > 0 && failure.is_end_of_hurry() => {
                 self.greet(None, question, 0, log).await
             }
             begun => begun,

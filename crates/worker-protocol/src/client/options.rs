@@ -27,8 +27,8 @@ pub struct Options {
     /// when the one before it is answered. [`Options::TOGETHER`] where a write reaches the daemon whole: on a
     /// Unix socket, or through an SSH channel to one. Requests with data always go alone.
     ///
-    /// When a guix-daemon begins to work on a request it takes bytes that wait on its socket for an error, and
-    /// is gone without a word. What it has read is no matter: it reads up to 32 KiB at a time (1.2.0 and 1.5.0:
+    /// When a guix-daemon begins to work on a request it takes bytes that wait on its socket for an error (`EOF
+    /// expected`), and most often is gone without a word. What it has read is no matter: it reads up to 32 KiB at a time (1.2.0 and 1.5.0:
     /// 200 of 200 writes of 22 requests were answered as far as one write had them all, 0 of 5 of 44 KiB).
     pub together: usize,
 }

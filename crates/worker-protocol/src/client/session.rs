@@ -197,7 +197,7 @@ impl Session {
         self.stage == Stage::Ready && self.outstanding.front().is_none()
     }
 
-    /// A guix-daemon breaks the connection off when it begins to work on a request and finds more data
+    /// A guix-daemon breaks the conversation off when it begins to work on a request and finds more data
     /// behind it ("EOF expected"). So each request waits for the reply before it; but for those that leave in
     /// one write, which it finds in its own buffer.
     fn queue_in_turn(&mut self, request: Vec<u8>) {

@@ -15,6 +15,7 @@ pub mod hook;
 pub mod job;
 pub mod link;
 pub mod local;
+mod lock_file;
 pub mod log;
 pub mod machines;
 pub mod probe;

@@ -9,7 +9,6 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
 use tokio::time::Instant;
 
+use crate::lock_file;
 use crate::machines::Machine;
 
 /// How long a lock is waited for that is held for the length of a choice only, by stock too, so that
@@ -259,20 +259,12 @@ fn slot_name(uri: &str, index: u32) -> String {
     format!("{}-{index}", uri.replace('/', "_"))
 }
 
-/// Opens a lock file for us alone, as stock does: whoever can read a file can lock it, and so keep
-/// all builds from the machines.
+/// Opens the lock file at `path`.
 pub(crate) fn open_lock(path: &Path) -> Result<File, SlotError> {
-    File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|source| SlotError::Io {
-            path: path.to_owned(),
-            source,
-        })
+    lock_file::open(path).map_err(|source| SlotError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Waits for a lock that is held for a moment only.

@@ -32,6 +32,11 @@ fn guix_hook() {
 }
 
 #[test]
+fn nix_hook() {
+    replay("nix_hook", hook::nix_conversation);
+}
+
+#[test]
 fn ssh_config() {
     replay("ssh_config", testing::ssh_config);
 }

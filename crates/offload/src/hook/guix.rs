@@ -9,6 +9,8 @@
 //! The inputs are the closure of the direct inputs and the derivation's own whole closure, the
 //! outputs those that are missing.
 
+use super::Dialect;
+
 /// Longest word of a line, in bytes: a store path has at most some 300.
 const MAX_WORD: usize = 4096;
 /// Longest request, in bytes: three words, and as many features as fit.
@@ -104,10 +106,10 @@ pub enum Error {
     },
 }
 
-/// The conversation, without I/O: bytes go in by [`handle`](Conversation::handle), events come out
-/// of [`poll`](Conversation::poll).
+/// The conversation, without I/O; a [`Dialect`].
 ///
 /// ```
+/// use offload::hook::Dialect;
 /// use offload::hook::guix::{Conversation, Event};
 ///
 /// let mut conversation = Conversation::new();
@@ -154,15 +156,11 @@ impl Stage {
     }
 }
 
-impl Conversation {
-    /// At the beginning of the stream.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
+impl Dialect for Conversation {
+    type Event = Event;
+    type Error = Error;
 
-    /// Takes bytes that the daemon wrote.
-    pub fn handle(&mut self, bytes: &[u8]) {
+    fn handle(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.done);
         self.offset += self.done as u64;
         self.searched -= self.done;
@@ -170,16 +168,11 @@ impl Conversation {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The last request was accepted: inputs follow.
-    pub fn accepted(&mut self) {
+    fn accepted(&mut self) {
         self.stage = Stage::Inputs;
     }
 
-    /// The next event, or `None` while more bytes are needed.
-    ///
-    /// # Errors
-    /// When the bytes make no sense. The conversation cannot go on then.
-    pub fn poll(&mut self) -> Result<Option<Event>, Error> {
+    fn poll(&mut self) -> Result<Option<Event>, Error> {
         match self.stage {
             Stage::Requests => self.poll_request(),
             Stage::Inputs | Stage::Outputs => self.poll_lists(),
@@ -190,11 +183,7 @@ impl Conversation {
         }
     }
 
-    /// The stream has ended.
-    ///
-    /// # Errors
-    /// [`Error::Truncated`] unless it ended where it may: between requests, or behind the outputs.
-    pub fn handle_end(&self) -> Result<(), Error> {
+    fn handle_end(&self) -> Result<(), Error> {
         let rest = self.buffer.len() - self.done;
         match self.stage {
             Stage::Requests | Stage::Ended if rest == 0 => Ok(()),
@@ -203,6 +192,14 @@ impl Conversation {
                 offset: self.offset + self.buffer.len() as u64,
             }),
         }
+    }
+}
+
+impl Conversation {
+    /// At the beginning of the stream.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
     fn poll_request(&mut self) -> Result<Option<Event>, Error> {

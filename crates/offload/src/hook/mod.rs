@@ -3,8 +3,10 @@
 //! both once a build is accepted.
 
 mod accepted;
+mod dialect;
 pub mod guix;
 pub mod nix;
+mod requests;
 mod serve;
 mod serve_guix;
 mod settings;
@@ -12,6 +14,7 @@ mod settings;
 pub mod testing;
 
 pub use accepted::ExitCode;
+pub use dialect::Dialect;
 pub use serve::{Surroundings, serve};
 pub use serve_guix::{GuixArguments, GuixSurroundings, serve_guix};
 pub use settings::{Settings, SettingsError};

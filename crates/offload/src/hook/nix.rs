@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 
 use worker_protocol::wire::{self, Decoder, Stop, Text, WORD};
 
+use super::Dialect;
+
 /// Longest name of a setting or an output, store path or feature, in bytes.
 const MAX_NAME: usize = 4096;
 /// Longest value of a setting, in bytes: a whole machine list may stand inline in `builders`.
@@ -103,10 +105,10 @@ pub enum Error {
     },
 }
 
-/// The conversation, without I/O: bytes go in by [`handle`](Conversation::handle), events come out
-/// of [`poll`](Conversation::poll).
+/// The conversation, without I/O; a [`Dialect`].
 ///
 /// ```
+/// use offload::hook::Dialect;
 /// use offload::hook::nix::{Conversation, Event};
 /// use worker_protocol::wire::Encoder;
 ///
@@ -146,31 +148,22 @@ impl Default for Stage {
     }
 }
 
-impl Conversation {
-    /// At the beginning of the stream.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
+impl Dialect for Conversation {
+    type Event = Event;
+    type Error = Error;
 
-    /// Takes bytes that the daemon wrote.
-    pub fn handle(&mut self, bytes: &[u8]) {
+    fn handle(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.decoded);
         self.offset += self.decoded as u64;
         self.decoded = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The last offer was accepted: inputs follow.
-    pub fn accepted(&mut self) {
+    fn accepted(&mut self) {
         self.stage = Stage::Inputs(None, Inputs::default());
     }
 
-    /// The next event, or `None` while more bytes are needed.
-    ///
-    /// # Errors
-    /// When the bytes make no sense. The conversation cannot go on then.
-    pub fn poll(&mut self) -> Result<Option<Event>, Error> {
+    fn poll(&mut self) -> Result<Option<Event>, Error> {
         while !matches!(self.stage, Stage::Ended) {
             match self.step() {
                 Ok(None) => {}
@@ -182,11 +175,7 @@ impl Conversation {
         Ok(None)
     }
 
-    /// The stream has ended.
-    ///
-    /// # Errors
-    /// [`Error::Truncated`] unless it ended where it may: between offers, or behind the inputs.
-    pub fn handle_end(&self) -> Result<(), Error> {
+    fn handle_end(&self) -> Result<(), Error> {
         let left = self.buffer.len() - self.decoded;
         let what = match self.stage {
             Stage::Settings(_) => "the settings",
@@ -198,6 +187,14 @@ impl Conversation {
         };
         let offset = self.offset + self.buffer.len() as u64;
         Err(Error::Truncated { what, offset })
+    }
+}
+
+impl Conversation {
+    /// At the beginning of the stream.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Decodes one item of bounded size, so that starting over with more bytes costs little.

@@ -1,22 +1,20 @@
 //! Serves one daemon: reads its offers, answers them, builds what was accepted.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use derivation::Derivation;
 use store_path::StorePath;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncRead;
 
+use super::Settings;
 use super::accepted::{ExitCode, run};
-use super::nix::{self, Conversation, Event, Inputs, Offer};
-use super::{Settings, SettingsError};
+use super::nix::{Conversation, Event, Inputs, Offer};
+use super::requests::{Requests, ServeError, job, read_derivation};
 use crate::fleet::{Answer, Fleet, Lease, Patience};
-use crate::job::{BuildOptions, Job, JobError, parse_derivation, parse_path};
+use crate::job::BuildOptions;
 use crate::link::{Identity, Timeouts};
-use crate::local::{
-    LocalError, LocalStore, LocationError, NixPrograms, NixStore, StoreDirectories, StoreLocation,
-};
+use crate::local::{LocalStore, NixPrograms, NixStore, StoreDirectories, StoreLocation};
 use crate::log::{Level, Log};
 use crate::machines::read_builders;
 use crate::remote::{Question, Remote, Terms};
@@ -39,27 +37,6 @@ pub struct Surroundings {
     pub output_lock: Duration,
 }
 
-/// Why the hook ends without having accepted a build.
-#[derive(Debug, thiserror::Error)]
-enum ServeError {
-    #[error("failed to read the daemon's request: {0}")]
-    Read(#[from] std::io::Error),
-    #[error("the daemon's request makes no sense: failed to {0}")]
-    Conversation(#[from] nix::Error),
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    #[error(transparent)]
-    Location(#[from] LocationError),
-    #[error(transparent)]
-    Local(#[from] LocalError),
-    #[error(transparent)]
-    Slots(#[from] SlotError),
-    #[error(transparent)]
-    Job(#[from] JobError),
-    #[error("the daemon asked for something out of turn")]
-    OutOfTurn,
-}
-
 /// Serves the daemon that writes to `requests` until it hangs up or a build is done.
 ///
 /// Never hangs: every wait has a bound, but for waiting for the daemon itself, which ends this
@@ -69,10 +46,7 @@ pub async fn serve<R: AsyncRead + Unpin>(
     log: &mut Log,
     surroundings: &Surroundings,
 ) -> ExitCode {
-    let mut requests = Requests {
-        stream: requests,
-        conversation: Conversation::new(),
-    };
+    let mut requests = Requests::new(requests);
     let code = match converse(&mut requests, log, surroundings).await {
         Ok(code) => code,
         Err(error) => {
@@ -85,33 +59,8 @@ pub async fn serve<R: AsyncRead + Unpin>(
     code
 }
 
-/// The daemon's side of the conversation.
-struct Requests<R> {
-    stream: R,
-    conversation: Conversation,
-}
-
-impl<R: AsyncRead + Unpin> Requests<R> {
-    /// The next event, or `None` when the daemon hung up where it may.
-    async fn next(&mut self) -> Result<Option<Event>, ServeError> {
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            if let Some(event) = self.conversation.poll()? {
-                return Ok(Some(event));
-            }
-            match self.stream.read(&mut buffer).await? {
-                0 => {
-                    self.conversation.handle_end()?;
-                    return Ok(None);
-                }
-                length => self.conversation.handle(&buffer[..length]),
-            }
-        }
-    }
-}
-
 async fn converse<R: AsyncRead + Unpin>(
-    requests: &mut Requests<R>,
+    requests: &mut Requests<R, Conversation>,
     log: &mut Log,
     surroundings: &Surroundings,
 ) -> Result<ExitCode, ServeError> {
@@ -135,7 +84,7 @@ async fn converse<R: AsyncRead + Unpin>(
         let Event::Offer(offer) = event else {
             return Err(ServeError::OutOfTurn);
         };
-        let (path, derivation) = match read_derivation(&store.local, &offer) {
+        let (path, derivation) = match read_derivation(&store.local, &offer.derivation) {
             Ok(read) => read,
             Err(error) => {
                 decline(&settings, &offer, &error.to_string(), log);
@@ -155,7 +104,7 @@ async fn converse<R: AsyncRead + Unpin>(
             continue;
         };
         accept(&lease, &build.offer, log);
-        requests.conversation.accepted();
+        requests.accepted();
         let Some(Event::Inputs(inputs)) = requests.next().await? else {
             return Err(ServeError::OutOfTurn);
         };
@@ -164,7 +113,9 @@ async fn converse<R: AsyncRead + Unpin>(
             path,
             derivation,
         } = build;
-        let job = job(&store.local, path, derivation, inputs, options)?;
+        let derivation = (path, derivation);
+        let Inputs { inputs, wanted } = inputs;
+        let job = job(&store.local, derivation, &inputs, &wanted, options)?;
         let work = async |remote: &mut Remote, log: &mut Log| {
             crate::build::build(remote, &mut store, &job, log).await
         };
@@ -216,17 +167,6 @@ struct Offered {
     offer: Offer,
     path: StorePath,
     derivation: Derivation<'static>,
-}
-
-/// What cannot be built elsewhere is found out before a machine is troubled.
-fn read_derivation(
-    store: &LocalStore,
-    offer: &Offer,
-) -> Result<(StorePath, Derivation<'static>), ServeError> {
-    let path = parse_path(store.store_dir(), &offer.derivation)?;
-    let text = store.read_derivation(&path)?;
-    let derivation = parse_derivation(store.store_dir(), &path, &text)?;
-    Ok((path, derivation))
 }
 
 fn open_fleet(
@@ -341,21 +281,4 @@ fn accept(lease: &Lease, offer: &Offer, log: &mut Log) {
     );
     log.daemon.message(Level::Talkative, &message);
     log.daemon.reply("accept", Some(lease.machine.uri.as_str()));
-}
-
-fn job(
-    store: &LocalStore,
-    path: StorePath,
-    derivation: Derivation<'static>,
-    inputs: Inputs,
-    options: BuildOptions,
-) -> Result<Job, ServeError> {
-    let store_dir = store.store_dir();
-    let Inputs { inputs, wanted } = inputs;
-    let inputs: BTreeSet<_> = inputs
-        .iter()
-        .map(|path| parse_path(store_dir, path))
-        .collect::<Result<_, _>>()?;
-    let job = Job::new(store_dir, path, derivation, inputs, &wanted, options)?;
-    Ok(job)
 }

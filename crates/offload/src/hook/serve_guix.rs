@@ -1,20 +1,20 @@
 //! Serves one guix-daemon: reads its requests, answers them, builds what was accepted.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use derivation::Derivation;
 use store_path::StorePath;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncRead;
 
 use super::accepted::{ExitCode, run};
-use super::guix::{self, Conversation, Event, Inputs, Request};
+use super::guix::{Conversation, Event, Inputs, Request};
+use super::requests::{Requests, ServeError, job, read_derivation};
 use crate::build::{Built, build_guix};
 use crate::failure::Failure;
 use crate::fleet::{Answer, Fleet, Lease, Patience, Refusals};
-use crate::job::{BuildOptions, Job, JobError, parse_derivation, parse_path};
+use crate::job::{BuildOptions, Job};
 use crate::link::{Identity, Timeouts};
-use crate::local::{GuixDirectories, GuixKeys, GuixStore, Limits, LocalError};
+use crate::local::{GuixDirectories, GuixKeys, GuixStore, Limits};
 use crate::log::{Level, Log};
 use crate::machines::MachineList;
 use crate::remote::{Question, Remote, Terms};
@@ -77,23 +77,6 @@ pub struct GuixSurroundings {
     pub limits: Limits,
 }
 
-/// Why the hook ends without having accepted a build.
-#[derive(Debug, thiserror::Error)]
-enum ServeError {
-    #[error("failed to read the daemon's request: {0}")]
-    Read(#[from] std::io::Error),
-    #[error("the daemon's request makes no sense: failed to {0}")]
-    Conversation(#[from] guix::Error),
-    #[error(transparent)]
-    Local(#[from] LocalError),
-    #[error(transparent)]
-    Slots(#[from] SlotError),
-    #[error(transparent)]
-    Job(#[from] JobError),
-    #[error("the daemon asked for something out of turn")]
-    OutOfTurn,
-}
-
 /// Serves the guix-daemon that writes to `requests` until it hangs up or a build is done.
 ///
 /// As [`serve`](super::serve()): every wait has a bound but for waiting for the daemon itself.
@@ -103,10 +86,7 @@ pub async fn serve_guix<R: AsyncRead + Unpin>(
     arguments: &GuixArguments,
     surroundings: &GuixSurroundings,
 ) -> ExitCode {
-    let mut requests = Requests {
-        stream: requests,
-        conversation: Conversation::new(),
-    };
+    let mut requests = Requests::new(requests);
     let result = converse(&mut requests, log, arguments, surroundings).await;
     log.build.drain();
     result.unwrap_or_else(|error| {
@@ -114,31 +94,6 @@ pub async fn serve_guix<R: AsyncRead + Unpin>(
             .message(Level::Error, &format!("offload: {error}"));
         ExitCode::Failed
     })
-}
-
-/// The daemon's side of the conversation.
-struct Requests<R> {
-    stream: R,
-    conversation: Conversation,
-}
-
-impl<R: AsyncRead + Unpin> Requests<R> {
-    /// The next event, or `None` when the daemon hung up where it may.
-    async fn next(&mut self) -> Result<Option<Event>, ServeError> {
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            if let Some(event) = self.conversation.poll()? {
-                return Ok(Some(event));
-            }
-            match self.stream.read(&mut buffer).await? {
-                0 => {
-                    self.conversation.handle_end()?;
-                    return Ok(None);
-                }
-                length => self.conversation.handle(&buffer[..length]),
-            }
-        }
-    }
 }
 
 /// Builds on one machine, and tells what stock tells in the end.
@@ -156,7 +111,7 @@ async fn build(
 }
 
 async fn converse<R: AsyncRead + Unpin>(
-    requests: &mut Requests<R>,
+    requests: &mut Requests<R, Conversation>,
     log: &mut Log,
     arguments: &GuixArguments,
     surroundings: &GuixSurroundings,
@@ -170,7 +125,7 @@ async fn converse<R: AsyncRead + Unpin>(
         let Event::Request(request) = event else {
             return Err(ServeError::OutOfTurn);
         };
-        let (path, derivation) = match read_derivation(&store, &request) {
+        let (path, derivation) = match read_derivation(&store.local, &request.derivation) {
             Ok(read) => read,
             Err(error) => {
                 decline(&request, &error.to_string(), log);
@@ -183,11 +138,13 @@ async fn converse<R: AsyncRead + Unpin>(
             continue;
         };
         log.daemon.reply("accept", None);
-        requests.conversation.accepted();
+        requests.accepted();
         let Some(Event::Inputs(inputs)) = requests.next().await? else {
             return Err(ServeError::OutOfTurn);
         };
-        let job = job(&store, path, derivation, inputs, options)?;
+        let derivation = (path, derivation);
+        let Inputs { inputs, outputs } = inputs;
+        let job = job(&store.local, derivation, &inputs, &outputs, options)?;
         let work =
             async |remote: &mut Remote, log: &mut Log| build(remote, &store, &job, log).await;
         let demand = demand(&request);
@@ -213,7 +170,7 @@ fn open(surroundings: &GuixSurroundings, log: &mut Log) -> Result<(GuixStore, Fl
 }
 
 async fn decline_all<R: AsyncRead + Unpin>(
-    requests: &mut Requests<R>,
+    requests: &mut Requests<R, Conversation>,
     why: &str,
     log: &mut Log,
 ) -> Result<ExitCode, ServeError> {
@@ -246,17 +203,6 @@ fn open_fleet(
         store.local.store_dir().clone(),
     );
     Ok(fleet.of_guix())
-}
-
-/// What cannot be built elsewhere is found out before a machine is troubled.
-fn read_derivation(
-    store: &GuixStore,
-    request: &Request,
-) -> Result<(StorePath, Derivation<'static>), ServeError> {
-    let path = parse_path(store.local.store_dir(), &request.derivation)?;
-    let text = store.local.read_derivation(&path)?;
-    let derivation = parse_derivation(store.local.store_dir(), &path, &text)?;
-    Ok((path, derivation))
 }
 
 fn demand(request: &Request) -> Demand {
@@ -349,24 +295,6 @@ fn foreseen(
             options,
         },
     }
-}
-
-fn job(
-    store: &GuixStore,
-    path: StorePath,
-    derivation: Derivation<'static>,
-    inputs: Inputs,
-    options: BuildOptions,
-) -> Result<Job, ServeError> {
-    let store_dir = store.local.store_dir();
-    let Inputs { inputs, outputs } = inputs;
-    let inputs: BTreeSet<_> = inputs
-        .iter()
-        .map(|path| parse_path(store_dir, path))
-        .collect::<Result<_, _>>()?;
-    Ok(Job::new(
-        store_dir, path, derivation, inputs, &outputs, options,
-    )?)
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ mod network;
 mod options;
 mod output;
 mod pair;
+mod pool;
 mod process;
 mod requirements;
 mod root;
@@ -53,6 +54,7 @@ pub use machine_line::MachineLine;
 pub use options::{HostOptions, Mount, PairOptions, StoreDaemon, StoreKind};
 pub use output::Output;
 pub use pair::Pair;
+pub use pool::{Pool, Taken};
 pub use process::Process;
 // For `Process::signal`.
 pub use requirements::{

@@ -3,13 +3,12 @@
 use std::{
     io::Write,
     path::{Path, PathBuf},
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use testbed::{
-    Distribution, GuixMachine, Host, HostOptions, Missing, Mount, Output, Pair, PairOptions,
-    StoreKind,
+    Distribution, GuixMachine, Host, HostOptions, Missing, Mount, Output, Pair, PairOptions, Pool,
+    StoreKind, Taken,
 };
 
 /// Where the coordinator has our program.
@@ -157,15 +156,15 @@ impl<'a> BedOptions<'a> {
 }
 
 /// The beds, with the builder as their only machine, one for each of the [`pairs`]. Tests take turns.
-pub(crate) fn beds() -> MutexGuard<'static, Vec<Bed>> {
-    static BEDS: LazyLock<Mutex<Vec<Bed>>> = LazyLock::new(|| {
+pub(crate) fn beds() -> Taken<'static, Vec<Bed>> {
+    static BEDS: Pool<Vec<Bed>> = Pool::new(2, || {
         let pairs = pairs();
         let beds = pairs
             .iter()
             .map(|pair| Bed::start(&BedOptions::between(pair)));
-        Mutex::new(beds.collect())
+        beds.collect()
     });
-    let beds = BEDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let beds = BEDS.take();
     for bed in beds.iter() {
         bed.use_machines(&[bed.pair.guix_machine()]);
     }

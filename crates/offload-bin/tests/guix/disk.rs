@@ -1,8 +1,6 @@
 //! Disks that are full, on either side.
 
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-
-use testbed::{GuixMachine, Host};
+use testbed::{GuixMachine, Host, Pool, Taken};
 
 use crate::bed::{Bed, BedOptions, Build, LIMITS, require, roots};
 
@@ -13,16 +11,16 @@ const STORE_MB: u64 = 256;
 const TOO_MUCH: &str = "dd if=/dev/zero of=$out bs=1M count=300";
 
 /// The bed, of the newest Guix, whose stores are small, with these limits. Tests take turns.
-fn bed(limits: &str) -> MutexGuard<'static, Bed> {
-    static BED: LazyLock<Mutex<Bed>> = LazyLock::new(|| {
+fn bed(limits: &str) -> Taken<'static, Bed> {
+    static BED: Pool<Bed> = Pool::new(1, || {
         let roots = roots();
         let root = roots.last().expect("there is one");
-        Mutex::new(Bed::start(&BedOptions {
+        Bed::start(&BedOptions {
             store_size: Some(STORE_MB << 20),
             ..BedOptions::of(root)
-        }))
+        })
     });
-    let bed = BED.lock().unwrap_or_else(PoisonError::into_inner);
+    let bed = BED.take();
     empty(&bed.pair.builder);
     // What a failed build has left there stays until it is built again.
     bed.run_there(&["sh", "-c", "rm -rf /gnu/store/*-no-room-to-build-1"]);

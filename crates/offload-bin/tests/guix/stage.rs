@@ -1,11 +1,8 @@
 //! A build that is held at one of its stages, so that something can happen to it just then.
 
-use std::{
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
-use testbed::{Fault, GuixMachine, Host, Link, Stage};
+use testbed::{Fault, GuixMachine, Host, Link, Pool, Stage, Taken};
 
 use crate::bed::{Bed, BedOptions, Build, are_pairs_named, build_on, is_heavy, pairs};
 
@@ -24,8 +21,9 @@ pub(crate) struct Stages {
 
 /// Tests take turns, each on whole machines with nothing known of them; on those of the newest Guix, and where heavy
 /// tests were asked for, or pairs named, on those of each of the pairs.
-pub(crate) fn stages() -> MutexGuard<'static, Vec<Stages>> {
-    static STAGES: LazyLock<Mutex<Vec<Stages>>> = LazyLock::new(|| {
+pub(crate) fn stages() -> Taken<'static, Vec<Stages>> {
+    // Most of the time they wait for a machine to be given up.
+    static STAGES: Pool<Vec<Stages>> = Pool::new(2, || {
         let pairs = pairs();
         let first = match is_heavy() || are_pairs_named() {
             true => 0,
@@ -40,9 +38,9 @@ pub(crate) fn stages() -> MutexGuard<'static, Vec<Stages>> {
             let link = link.expect("the bed has no link yet");
             Stages { bed, link }
         });
-        Mutex::new(stages.collect())
+        stages.collect()
     });
-    let mut stages = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut stages = STAGES.take();
     for stages in stages.iter_mut() {
         stages.repair();
     }

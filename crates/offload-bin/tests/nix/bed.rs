@@ -1,13 +1,10 @@
 //! The pair that all tests share, and what is asked of it again and again.
 
-use std::{
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use testbed::{
-    Distribution, Host, HostOptions, MachineLine, Mount, Output, Pair, PairOptions, Process,
-    StoreDaemon,
+    Distribution, Host, HostOptions, MachineLine, Mount, Output, Pair, PairOptions, Pool, Process,
+    StoreDaemon, Taken,
 };
 
 use crate::registration::Registration;
@@ -30,11 +27,11 @@ pub(crate) struct Bed {
     pub(crate) pair: Pair,
 }
 
-/// The bed, with the builder's line as the only machine. Tests take turns: they look at all processes, and change the
+/// A bed, with the builder's line as the only machine. Tests take turns: they look at all processes, and change the
 /// machine file.
-pub(crate) fn bed() -> MutexGuard<'static, Bed> {
-    static BED: LazyLock<Mutex<Bed>> = LazyLock::new(|| Mutex::new(Bed::start("", None)));
-    let bed = BED.lock().unwrap_or_else(PoisonError::into_inner);
+pub(crate) fn bed() -> Taken<'static, Bed> {
+    static BEDS: Pool<Bed> = Pool::new(2, || Bed::start("", None));
+    let bed = BEDS.take();
     bed.use_machines(&[bed.pair.machine_line().to_string()]);
     bed
 }

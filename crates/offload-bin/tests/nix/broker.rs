@@ -1,12 +1,11 @@
 //! Builds whose connections a broker keeps: `offload broker` on the coordinator.
 
 use std::{
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     thread::{self, ScopedJoinHandle},
     time::{Duration, Instant},
 };
 
-use testbed::{Host, Link, MachineLine, Output, Process, Signal};
+use testbed::{Host, Link, MachineLine, Output, Pool, Process, Signal, Taken};
 
 use crate::{
     bed::{Bed, KNOWN_HOSTS, OUR_HOOK, derivation, ours},
@@ -24,14 +23,14 @@ struct Brokered {
     link: Link,
 }
 
-fn brokered() -> MutexGuard<'static, Brokered> {
-    static BROKERED: LazyLock<Mutex<Brokered>> = LazyLock::new(|| {
+fn brokered() -> Taken<'static, Brokered> {
+    static BROKERED: Pool<Brokered> = Pool::new(1, || {
         let bed = Bed::start(&format!("OFFLOAD_BROKER={SOCKET}"), None);
         let link = bed.pair.open_link(Duration::ZERO);
         let link = link.expect("the bed has no link yet");
-        Mutex::new(Brokered { bed, link })
+        Brokered { bed, link }
     });
-    let brokered = BROKERED.lock().unwrap_or_else(PoisonError::into_inner);
+    let brokered = BROKERED.take();
     brokered.link.cut();
     brokered.link.reset();
     brokered.use_builder("ssh-ng", "");

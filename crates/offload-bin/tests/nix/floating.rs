@@ -1,8 +1,6 @@
 //! Derivations whose output paths follow from their contents. Nix has them since 2.4.
 
-use std::sync::MutexGuard;
-
-use testbed::MachineLine;
+use testbed::{MachineLine, Taken};
 
 use crate::{
     bed::{Bed, bed, derivation},
@@ -13,7 +11,7 @@ pub(crate) const FLOATING: &str =
     "__contentAddressed = true; outputHashMode = \"recursive\"; outputHashAlgo = \"sha256\";";
 
 /// A bed whose machine's line has the feature that such derivations require.
-pub(crate) fn bed_with_feature() -> MutexGuard<'static, Bed> {
+pub(crate) fn bed_with_feature() -> Taken<'static, Bed> {
     let bed = bed();
     let line = MachineLine {
         supported_features: "ca-derivations".into(),

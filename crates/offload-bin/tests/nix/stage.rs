@@ -1,12 +1,9 @@
 //! A build that is held at one of its stages, so that something can happen to it just then.
 
-use std::{
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 pub(crate) use testbed::Stage;
-use testbed::{Fault, Host, Link, MachineLine, Output};
+use testbed::{Fault, Host, Link, MachineLine, Output, Pool, Taken};
 
 use crate::bed::{Bed, derivation};
 
@@ -24,14 +21,15 @@ pub(crate) struct Stages {
 }
 
 /// Tests take turns, each on whole machines with nothing known of them.
-pub(crate) fn stages() -> MutexGuard<'static, Stages> {
-    static STAGES: LazyLock<Mutex<Stages>> = LazyLock::new(|| {
+pub(crate) fn stages() -> Taken<'static, Stages> {
+    // Most of the time they wait for a machine to be given up.
+    static STAGES: Pool<Stages> = Pool::new(2, || {
         let bed = Bed::start(BOUNDS, None);
         let link = bed.pair.open_link(Duration::ZERO);
         let link = link.expect("the bed has no link yet");
-        Mutex::new(Stages { bed, link })
+        Stages { bed, link }
     });
-    let mut stages = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut stages = STAGES.take();
     stages.repair();
     stages
 }

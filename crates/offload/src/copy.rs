@@ -17,7 +17,7 @@ use crate::failure::{Failure, RemoteFailure};
 use crate::local::{LocalError, LocalStore, NixStore};
 use crate::log::{Copying, Log};
 use crate::remote::{
-    ArchiveClaim, Conversation, Reader, Remote, Serve, Worker, Writer, reply, unless_silent,
+    ArchiveClaim, Conversation, Reader, Remote, Serve, Worker, Writer, finish, reply, unless_silent,
 };
 
 /// Bytes read from an input and sent at a time.
@@ -140,8 +140,7 @@ async fn send_together(
         upload.path(path).map_err(failed)?;
         send_archive(path, store, &mut upload, answer, copying, log).await?;
     }
-    let ticket = upload.finish(&mut |message| log.forward(message)).await;
-    Ok(Sent::Together(ticket.map_err(failed)?))
+    Ok(Sent::Together(upload.end().map_err(failed)?))
 }
 
 /// For daemons before 1.32 (nix 2.3.7), which take one path per request and ask for its data.
@@ -162,10 +161,8 @@ async fn send_one_by_one(
         let answer = client.answer;
         let mut upload = client.upload(&operation).await.map_err(failed)?;
         send_archive(path, store, &mut upload, answer, copying, log).await?;
-        let ticket = upload
-            .finish(&mut |message| log.forward(message))
-            .await
-            .map_err(failed)?;
+        let finished = finish(upload, answer, log).await;
+        let ticket = finished.map_err(|error| error.during(SENDING))?;
         let taken = reply(client, ticket, log).await;
         taken.map_err(|error| error.during(SENDING))?;
     }

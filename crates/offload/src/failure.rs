@@ -48,6 +48,9 @@ pub enum Failure {
         /// What it refers to.
         reference: String,
     },
+    /// A fixed output refers to itself: its content would follow from its path, not the path from the content.
+    #[error("output {0} refers to itself, which a fixed output cannot")]
+    FixedReference(String),
     /// A machine made another path of an input than the coordinator's.
     #[error("the machine made {made} of the input {input}")]
     OtherInput {
@@ -175,6 +178,7 @@ impl Failure {
             | Failure::Remote { .. }
             | Failure::Import(_)
             | Failure::Reference { .. }
+            | Failure::FixedReference(_)
             | Failure::OtherInput { .. }
             | Failure::Address { .. }
             | Failure::Realisation { .. }

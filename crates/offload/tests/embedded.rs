@@ -345,6 +345,7 @@ async fn content_that_is_not_what_it_should_be_is_refused() {
     let mut stories = Vec::new();
     for (wanted, misbehaviour) in [
         (Wanted::Fixed(address), None),
+        (Wanted::Fixed(address), Some(Misbehaviour::RefersToItself)),
         (Wanted::Floating, Some(Misbehaviour::InventsPaths)),
         (Wanted::Floating, Some(Misbehaviour::InventsContents)),
         (Wanted::Floating, Some(Misbehaviour::RealisesOthers)),
@@ -353,7 +354,12 @@ async fn content_that_is_not_what_it_should_be_is_refused() {
         let machine = machine(folder.path(), misbehaviour).await;
         let mut bed = Bed::new(&machine);
         let coordinator = &mut bed.coordinator;
-        let build = coordinator.add_build_of(wanted, "addressed", INPUT, SCRIPT);
+        let script = match wanted {
+            // It does not say where it lies.
+            Wanted::Fixed(_) => "echo something else >$out",
+            _ => SCRIPT,
+        };
+        let build = coordinator.add_build_of(wanted, "addressed", INPUT, script);
         bed.build = build.unwrap();
         let (code, text) = bed.offer(&machine.line("x86_64-linux")).await;
         assert_eq!(code, ExitCode::Failed, "{misbehaviour:?}: {text}");

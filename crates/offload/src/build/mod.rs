@@ -197,7 +197,11 @@ async fn another_attempt(
     };
     let what = match manner {
         Manner::Derivation => format!("sending {} inputs once more", missing.len()),
-        Manner::Path => "building from the .drv file, as users may who are not trusted".to_owned(),
+        Manner::Path => format!(
+            "building from the .drv file, as users may who are not trusted (trusted-users = {} in nix.conf \
+             there would change it)",
+            remote.user()
+        ),
         Manner::PathWithoutSigned => "leaving out what is only signed".to_owned(),
     };
     let message = format!("offload: {uri}: {failure}; {what}");

@@ -210,6 +210,11 @@ pub(crate) fn promise(
             });
         }
     }
+    // Its hash would be taken of the content without what it says of itself, which could then be anything. Nix
+    // makes no such output either, since 2.4.
+    if matches!(output.content, Content::Fixed(_)) && info.references.contains(&output.path) {
+        return Err(Failure::FixedReference(store_dir.print(&output.path)));
+    }
     check_address(store_dir, job, output, &info)?;
     // Only what is checked when the content comes.
     let content_address = expected(output, &info);

@@ -20,7 +20,7 @@ use super::{CHUNK, SENDING, in_order};
 use crate::failure::{Failure, RemoteFailure};
 use crate::local::{GuixStore, Signer};
 use crate::log::{Copying, Level, Log};
-use crate::remote::{Importer, Reader, Remote, Writer, reply, unless_silent};
+use crate::remote::{Importer, Reader, Remote, Writer, finish, reply, unless_silent};
 
 /// Most paths that are sent one by one. More go in one stream.
 const MAX_SINGLE: usize = 32;
@@ -199,12 +199,8 @@ async fn send_content(
     let upload = client.upload(&request).await.map_err(failed)?;
     let mut upload = Bounded { upload, answer };
     send_archive(store, info, &mut upload, None, copying, log).await?;
-    let mut forward = |message| log.forward(message);
-    let ticket = upload
-        .unbounded()
-        .finish(&mut forward)
-        .await
-        .map_err(failed)?;
+    let finished = upload.finish(log).await;
+    let ticket = finished.map_err(|error| error.during(SENDING))?;
     let added = reply(client, ticket, log).await;
     let added = added.map_err(|error| error.during(SENDING))?;
     check(store, &info.path, &added.path)
@@ -288,12 +284,8 @@ async fn send_in_lock_step(
     let upload = client.upload(&ImportPaths {}).await.map_err(failed)?;
     let mut upload = Bounded { upload, answer };
     write_stream(store, paths, signer, &mut upload, copying, log).await?;
-    let mut forward = |message| log.forward(message);
-    let ticket = upload
-        .unbounded()
-        .finish(&mut forward)
-        .await
-        .map_err(failed)?;
+    let finished = upload.finish(log).await;
+    let ticket = finished.map_err(|error| error.during(SENDING))?;
     let imported = reply(client, ticket, log).await;
     imported.map(drop).map_err(|error| error.during(SENDING))
 }
@@ -315,9 +307,9 @@ struct Bounded<'a, O: UploadOperation> {
     answer: Duration,
 }
 
-impl<'a, O: UploadOperation> Bounded<'a, O> {
-    fn unbounded(self) -> NarUpload<'a, Reader, Writer, O> {
-        self.upload
+impl<O: UploadOperation> Bounded<'_, O> {
+    async fn finish(self, log: &mut Log) -> Result<Ticket<O>, RemoteFailure> {
+        finish(self.upload, self.answer, log).await
     }
 }
 

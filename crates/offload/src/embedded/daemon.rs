@@ -103,7 +103,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             }
             Request::QueryPathInfo(request) => {
                 let info = self.store.info(&request.path);
-                let info = info.map(|info| self.told(info));
+                let info = info.map(|info| self.told(&request.path, info));
                 match self.misbehaviour {
                     Some(Misbehaviour::TalksWithoutEnd) => self.talk().await,
                     Some(Misbehaviour::SwapsReplies) => self.swap(&request.path).await,
@@ -125,7 +125,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     }
 
     /// What the machine says of a path of which it knows `info`.
-    fn told(&self, info: PathInfo) -> PathInfo {
+    fn told(&self, path: &StorePath, info: PathInfo) -> PathInfo {
         let archive = self.misbehaviour.and_then(Misbehaviour::archive);
         let mut told = match archive {
             Some(archive) => described(&archive, info),
@@ -133,6 +133,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         };
         if self.misbehaviour == Some(Misbehaviour::InventsReferences) {
             told.references.insert(invented());
+        }
+        if self.misbehaviour == Some(Misbehaviour::RefersToItself) {
+            told.references.insert(path.clone());
         }
         told
     }

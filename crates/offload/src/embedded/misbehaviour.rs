@@ -32,6 +32,8 @@ pub enum Misbehaviour {
     NamesEntries(&'static str, &'static str),
     /// It says that outputs refer to a path that no build could know.
     InventsReferences,
+    /// It says that outputs refer to themselves.
+    RefersToItself,
     /// It prints lines of a build's log without end.
     LogsWithoutEnd,
     /// It has one more message, always, before it says what it knows of an output.

@@ -42,7 +42,7 @@ pub enum LinkError {
     /// The command that should have connected did not.
     #[error("failed to connect by ProxyCommand {command:?}: {reason}")]
     Command {
-        /// The command, with its tokens expanded.
+        /// Its program: arguments may be secret, and this is told to clients.
         command: String,
         /// What it said, or what became of it.
         reason: String,

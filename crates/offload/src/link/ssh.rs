@@ -15,6 +15,7 @@ use super::authenticate::authenticate;
 use super::channel::{Ending, EndsWith, MAX_UNHEARD, stream};
 use super::host_key::Record;
 use super::keys::KeyFiles;
+use super::ssh_config::program;
 use super::transport::{CommandStream, Complaint, Tether, Tethered, Transport, connect_tcp};
 use super::{ByteStream, HostKeyError, LinkError, Route, SshTarget, Step, Timeouts};
 
@@ -290,7 +291,7 @@ async fn reach(target: &SshTarget) -> Result<Reached, LinkError> {
         Route::Command(command) => {
             let started = CommandStream::start(command);
             let (stream, complaint) = started.map_err(|error| LinkError::Command {
-                command: command.clone(),
+                command: program(command),
                 reason: error.to_string(),
             })?;
             Ok(Reached {
@@ -319,7 +320,7 @@ async fn because(error: LinkError, target: &SshTarget, complaint: Option<Complai
         (false, _) => format!("{said} ({error})"),
     };
     LinkError::Command {
-        command: command.clone(),
+        command: program(command),
         reason,
     }
 }

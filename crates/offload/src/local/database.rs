@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use store_path::{Hash, StoreDir, StorePath};
 use worker_protocol::{NarHash, PathInfo, wire::Text};
 
@@ -20,6 +20,8 @@ use worker_protocol::{NarHash, PathInfo, wire::Text};
 const SCHEMA: &str = "10";
 /// That of Guix's.
 const GUIX_SCHEMA: &str = "7";
+/// What is known of realisations; the table is the same in nix 2.8.0, 2.26.3 and 2.34.8.
+const CA_SCHEMA: &str = "one with a table Realisations";
 /// How long another writer is waited for.
 const BUSY: Duration = Duration::from_secs(60);
 
@@ -35,6 +37,16 @@ pub enum DatabaseError {
         path: PathBuf,
         /// What SQLite said.
         source: rusqlite::Error,
+    },
+    /// Others write to it without a pause.
+    #[error("failed to {action} in {} within {} s: another process has locked it", path.display(), patience.as_secs())]
+    Busy {
+        /// What was being done.
+        action: &'static str,
+        /// The database.
+        path: PathBuf,
+        /// How long it was waited for.
+        patience: Duration,
     },
     /// The schema's version is not one that is known.
     #[error("database schema is version {found:?} and only {known} is known: {}", path.display())]
@@ -69,6 +81,22 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
+    fn new(action: &'static str, path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy) => DatabaseError::Busy {
+                action,
+                path,
+                patience: BUSY,
+            },
+            _ => DatabaseError::Sqlite {
+                action,
+                path,
+                source,
+            },
+        }
+    }
+
     /// Whether there is a database, of a schema that is not known.
     #[must_use]
     pub fn is_of_another_schema(&self) -> bool {
@@ -97,7 +125,28 @@ impl Database {
         let path = directory.join("db.sqlite");
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let columns = "id, hash, registrationTime, deriver, narSize, ultimate, sigs, ca";
-        Self::connect(path, flags, columns, store_dir)
+        let database = Self::connect(path, flags, columns, store_dir)?;
+        database.check_realisations(directory.join("ca-schema"))?;
+        Ok(database)
+    }
+
+    /// Whether realisations can be registered, where the daemon has ever had them: they have a version of their own.
+    fn check_realisations(&self, path: PathBuf) -> Result<(), DatabaseError> {
+        let Ok(found) = std::fs::read_to_string(&path) else {
+            return Ok(());
+        };
+        match self.connection.prepare_cached(register::INSERT_REALISATION) {
+            Ok(_) => Ok(()),
+            // No such table, or column.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+                Err(DatabaseError::Schema {
+                    path,
+                    known: CA_SCHEMA,
+                    found: found.trim().to_owned(),
+                })
+            }
+            Err(error) => Err(self.failed("look for realisations", error)),
+        }
     }
 
     /// Opens Guix's database in `directory` (`/var/guix/db`) for reading.
@@ -132,11 +181,7 @@ impl Database {
                 store_dir,
                 columns,
             }),
-            Err(source) => Err(DatabaseError::Sqlite {
-                action: "open the database",
-                path,
-                source,
-            }),
+            Err(source) => Err(DatabaseError::new("open the database", &path, source)),
         }
     }
 
@@ -292,11 +337,7 @@ impl Database {
     }
 
     fn failed(&self, action: &'static str, source: rusqlite::Error) -> DatabaseError {
-        DatabaseError::Sqlite {
-            action,
-            path: self.path.clone(),
-            source,
-        }
+        DatabaseError::new(action, &self.path, source)
     }
 }
 
@@ -322,4 +363,48 @@ struct Row {
     ultimate: bool,
     signatures: String,
     content_address: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::create_database;
+
+    fn open(state: &Path) -> Result<Database, DatabaseError> {
+        Database::open(state, StoreDir::NIX)
+    }
+
+    #[test]
+    fn realisations_of_another_kind_are_left_to_nix() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path();
+        create_database(state).unwrap();
+        std::fs::write(state.join("db/ca-schema"), "4").unwrap();
+        let tables = rusqlite::Connection::open(state.join("db/db.sqlite")).unwrap();
+        let known = "CREATE TABLE Realisations (drvPath, outputName, outputPath, signatures)";
+        tables.execute_batch(known).unwrap();
+        open(state).unwrap();
+        let renamed = "ALTER TABLE Realisations RENAME TO BuildTrace";
+        tables.execute_batch(renamed).unwrap();
+        let error = open(state).unwrap_err();
+        assert!(error.is_of_another_schema());
+        insta::assert_snapshot!(
+            error.to_string().replace(&state.display().to_string(), "STATE"),
+            @r#"database schema is version "4" and only one with a table Realisations is known: STATE/db/ca-schema"#
+        );
+        // Where nobody has ever had any, none will come.
+        std::fs::remove_file(state.join("db/ca-schema")).unwrap();
+        open(state).unwrap();
+    }
+
+    #[test]
+    fn whoever_waits_for_another_writer_says_so() {
+        let error = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        let told = |code| DatabaseError::new("register outputs", "db.sqlite".as_ref(), error(code));
+        let texts = [rusqlite::ffi::SQLITE_BUSY, rusqlite::ffi::SQLITE_FULL].map(told);
+        insta::assert_snapshot!(texts.map(|error| error.to_string()).join("\n"), @r"
+        failed to register outputs in db.sqlite within 60 s: another process has locked it
+        failed to register outputs in db.sqlite: Error code 13: database or disk is full
+        ");
+    }
 }

@@ -203,7 +203,7 @@ impl DaemonLog {
         self.result(
             paths,
             ResultKind::SET_EXPECTED,
-            &[ActivityKind::COPY_PATHS.0, size],
+            &[ActivityKind::COPY_PATH.0, size],
         );
         self.result(paths, ResultKind::PROGRESS, &[0, count, 0, 0]);
         Copying {

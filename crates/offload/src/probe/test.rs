@@ -213,7 +213,11 @@ fn detail(step: Step, target: &SshTarget) -> String {
 fn trust(remote: &Remote) -> String {
     let user = remote.user();
     match (remote.way(), remote.trusted()) {
-        (Way::Serve, _) => "the serve protocol trusts every user".to_owned(),
+        (Way::Serve, _) if user == "root" => "the serve protocol trusts root".to_owned(),
+        (Way::Serve, _) => format!(
+            "the serve protocol does not tell whether {user} is trusted: it builds only for whom \
+             trusted-users in nix.conf there names"
+        ),
         (_, Some(true)) => format!("{user} is trusted"),
         (_, Some(false)) => format!(
             "{user} is not trusted: builds have to send more, and unsigned inputs are built anew \

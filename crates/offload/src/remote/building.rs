@@ -151,6 +151,9 @@ fn judge_by_number(replied: Result<(), Error>, mismatch: bool) -> Result<BuildRe
     let status = match error.status.map_or(1, NonZero::get) {
         100 => BuildStatus::PermanentFailure,
         101 => BuildStatus::TimedOut,
+        // Nix: bits for what went wrong, of which these are two.
+        102 => BuildStatus::HashMismatch,
+        104 => BuildStatus::NotDeterministic,
         _ if mismatch => BuildStatus::HashMismatch,
         _ => BuildStatus::MiscFailure,
     };

@@ -24,7 +24,8 @@ use std::time::Duration;
 use store_path::StoreDir;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
-use worker_protocol::client::{Client, Options, Ticket};
+use worker_protocol::client::{Client, NarUpload, Options, Ticket};
+use worker_protocol::operation::UploadOperation;
 use worker_protocol::{Dialect, Error, Operation, Version};
 
 use self::ask::Asked;
@@ -465,8 +466,13 @@ async fn greet_worker(
     greeting: Duration,
     log: &mut Log,
 ) -> Result<Option<Asked>, Failure> {
+    let late = || RemoteFailure::Unwelcoming(greeting).during("greet the store daemon");
     let early = match client.version() {
-        Some(_) => ask::ask(client, question, false).await?,
+        Some(_) => {
+            let asked = ask::ask(client, question, false);
+            let asked = tokio::time::timeout(greeting, asked).await;
+            asked.map_err(|_| late())??
+        }
         None => None,
     };
     let mut forward = |message| log.forward(Said::Message(message));
@@ -477,7 +483,11 @@ async fn greet_worker(
         .map_err(|error| error.during("greet the store daemon"))?;
     match early {
         Some(asked) => Ok(Some(asked)),
-        None => ask::ask(client, question, false).await,
+        None => {
+            let asked = ask::ask(client, question, false);
+            let asked = tokio::time::timeout(greeting, asked).await;
+            asked.map_err(|_| late())?
+        }
     }
 }
 
@@ -545,6 +555,21 @@ pub(crate) async fn unless_talkative<T>(
         polled => polled,
     })
     .await
+}
+
+/// Ends an upload. A guix-daemon, and a nix-daemon before protocol 1.23, asks for each piece, and asks late where it is
+/// busy: no longer than `answer`.
+pub(crate) async fn finish<O: UploadOperation>(
+    upload: NarUpload<'_, Reader, Writer, O>,
+    answer: Duration,
+    log: &mut Log,
+) -> Result<Ticket<O>, RemoteFailure> {
+    let heard = Cell::new(Instant::now());
+    let mut forward = |message| {
+        heard.set(Instant::now());
+        log.forward(message);
+    };
+    unless_silent(answer, &heard, upload.finish(&mut forward)).await
 }
 
 /// Waits for `future` until nothing was heard for `bound`.

@@ -8,7 +8,7 @@ use worker_protocol::operation::NarFromPath;
 use super::build::build;
 use super::harvest::{HandOnError, Handed, Harvest};
 use super::record::Record;
-use super::serve::{EndpointError, Session};
+use super::serve::{EndpointError, Session, tell};
 use crate::log::{Level, Log};
 
 /// Bytes read from a local path and sent at a time.
@@ -105,11 +105,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             fleet.give_up(*lease).await;
             build(fleet, store, order, &mut log).await
         };
-        let (result, harvest) = tokio::select! {
-            done = work => done,
-            () = self.server.hung_up() => return Err(EndpointError::Gone),
+        let server = &mut self.server;
+        tokio::pin!(work);
+        let (result, harvest) = loop {
+            tokio::select! {
+                biased;
+                // Within an archive there is no place for words.
+                Some(message) = messages.recv() => if !begun {
+                    tell(server, message, &mut messages).await?;
+                },
+                done = &mut work => break done,
+                () = server.hung_up() => return Err(EndpointError::Gone),
+            }
         };
-        // Within an archive there is no place for words.
         while !begun && let Ok(message) = messages.try_recv() {
             self.server.log(message).await?;
         }

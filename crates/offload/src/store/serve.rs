@@ -287,7 +287,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
 }
 
 /// Sends a message, and those that have come meanwhile, in one go.
-async fn tell<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+pub(super) async fn tell<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     server: &mut Server<R, W>,
     message: Message,
     more: &mut tokio::sync::mpsc::UnboundedReceiver<Message>,

@@ -87,9 +87,9 @@ fn by_a_command() {
     });
     bed.configure_host("ProxyCommand sh -c 'echo no way to %n >&2; exit 1'");
     let said = bed.reach("host");
-    insta::assert_snapshot!(said, @r#"failed to connect by ProxyCommand "sh -c 'echo no way to host >&2; exit 1'": no way to host"#);
+    insta::assert_snapshot!(said, @r#"failed to connect by ProxyCommand "sh ..": no way to host"#);
     bed.configure_host("ProxyCommand /nowhere/nc %h");
-    insta::assert_snapshot!(bed.reach("host"), @r#"failed to connect by ProxyCommand "/nowhere/nc 127.0.0.1": /bin/sh: 1: exec: /nowhere/nc: not found"#);
+    insta::assert_snapshot!(bed.reach("host"), @r#"failed to connect by ProxyCommand "/nowhere/nc ..": /bin/sh: 1: exec: /nowhere/nc: not found"#);
     bed.configure_host("ProxyCommand nc %z");
-    insta::assert_snapshot!(bed.reach("host"), @r#"failed to expand the ProxyCommand of host host: %z has no meaning in "nc %z""#);
+    insta::assert_snapshot!(bed.reach("host"), @r#"failed to expand the ProxyCommand of host host: %z has no meaning in "nc ..""#);
 }

@@ -196,6 +196,14 @@ const NOT_HONOURED: &[(&str, &[&str])] = &[
     ("setenv", &[]),
 ];
 
+/// Options in whose values passwords are found. Warnings are told to clients.
+const SECRET: &[&str] = &["knownhostscommand", "remotecommand", "setenv"];
+
+/// Whether an option's value is told to nobody.
+pub(super) fn is_secret(keyword: &str) -> bool {
+    SECRET.iter().any(|name| name.eq_ignore_ascii_case(keyword))
+}
+
 /// Looks a keyword up; its letters' case is nothing.
 pub(super) fn meaning(keyword: &str) -> Meaning {
     let keyword = keyword.to_ascii_lowercase();

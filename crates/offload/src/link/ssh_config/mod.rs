@@ -34,7 +34,7 @@ pub(super) use command_line::{CommandLine, Files};
 pub(super) use keyword::Keyword;
 pub(super) use load::{Folders, SshConfig};
 pub(super) use setting::Setting;
-pub(super) use tokens::{Tokens, host_name};
+pub(super) use tokens::{Tokens, host_name, program};
 
 use std::fmt;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::keyword::Keyword;
+use super::keyword::{Keyword, is_secret};
 use super::parse::{Criterion, Directive, Line, Place, Test};
 use super::setting::Setting;
 use super::{Options, Proxy, Warning};
@@ -105,7 +105,11 @@ impl Reading<'_> {
             } => {
                 let is_first = self.seen.insert(keyword.to_ascii_lowercase());
                 if is_first && !harmless {
-                    self.warn(&line.place, &format!("{keyword} {value} is not honoured"));
+                    let value = match is_secret(keyword) {
+                        true => String::new(),
+                        false => format!(" {value}"),
+                    };
+                    self.warn(&line.place, &format!("{keyword}{value} is not honoured"));
                 }
             }
             Directive::Unknown(keyword) => {

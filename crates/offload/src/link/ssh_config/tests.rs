@@ -158,8 +158,11 @@ fn what_is_left_out_is_told_once_with_its_place() {
             PKCS11Provider /a
         Host *
             PubkeyAuthentication no
-            RemoteCommand none";
-    insta::assert_snapshot!(said(text, "farm1"));
+            RemoteCommand none
+            SetEnv TOKEN=secret";
+    let said = said(text, "farm1");
+    assert!(!said.contains("secret"), "clients hear of it");
+    insta::assert_snapshot!(said);
 }
 
 #[test]

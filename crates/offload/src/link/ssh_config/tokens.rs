@@ -56,6 +56,29 @@ pub enum TokenError {
     TooLong(String),
 }
 
+impl TokenError {
+    /// Of a command: its arguments may be secret.
+    fn without_arguments(self) -> Self {
+        match self {
+            TokenError::Unknown(token, command) => TokenError::Unknown(token, program(&command)),
+            TokenError::Unfinished(command) => TokenError::Unfinished(program(&command)),
+            TokenError::Variable(name, command) => TokenError::Variable(name, program(&command)),
+            TokenError::OtherHome(command) => TokenError::OtherHome(program(&command)),
+            TokenError::TooLong(command) => TokenError::TooLong(program(&command)),
+        }
+    }
+}
+
+/// What of a command may be told to everyone: its first word, and whether there are more.
+pub(in crate::link) fn program(command: &str) -> String {
+    let mut words = command.split_whitespace();
+    let program = words.next().unwrap_or_default();
+    match words.next() {
+        Some(_) => format!("{program} .."),
+        None => program.to_owned(),
+    }
+}
+
 impl Tokens<'_> {
     /// Expands the name of a file of the user's: `~`, tokens, `${VARIABLE}`.
     pub(in crate::link) fn user_file(&self, text: &str) -> Result<PathBuf, TokenError> {
@@ -85,7 +108,7 @@ impl Tokens<'_> {
             'h' | 'n' | 'p' | 'r' => self.any(token),
             _ => None,
         };
-        expand(text, some, None)
+        expand(text, some, None).map_err(|error| error.without_arguments())
     }
 
     /// `%C`: what tells a connection from others. OpenSSH knows of jump hosts there since 9.6.
@@ -246,7 +269,7 @@ mod tests {
         the environment has no NONE, which "${NONE}/a" asks for
         it ends in the middle of a token: "${NONE"
         other users' home directories are not looked up: "~other/a"
-        %d has no meaning in "sh %d"
+        %d has no meaning in "sh .."
         %n has no meaning in "%n"
         "#);
     }

@@ -19,11 +19,7 @@ impl Database {
     ) -> Result<(), DatabaseError> {
         let path = self.path.clone();
         let store_dir = self.store_dir.clone();
-        let failed = |source| DatabaseError::Sqlite {
-            action: "register outputs",
-            path: path.clone(),
-            source,
-        };
+        let failed = |source| DatabaseError::new("register outputs", &path, source);
         let transaction = self
             .connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
@@ -103,6 +99,11 @@ fn insert_reference(
     Ok(true)
 }
 
+/// The derivation's hash, the output's name and path, and signatures.
+pub(super) const INSERT_REALISATION: &str = "INSERT INTO Realisations (drvPath, outputName, outputPath, signatures) \
+     SELECT ?1, ?2, id, ?4 FROM ValidPaths WHERE path = ?3 AND NOT EXISTS \
+     (SELECT 1 FROM Realisations WHERE drvPath = ?1 AND outputName = ?2)";
+
 /// The table is there where `ca-derivations` is on. `drvPath` holds the derivation's hash, not its
 /// path (2.8.0, 2.26.3 and 2.34.8).
 fn insert_realisation(
@@ -112,11 +113,7 @@ fn insert_realisation(
 ) -> rusqlite::Result<()> {
     let derivation = realisation.id.derivation_hash.print(HashFormat::Base16);
     let signatures: Vec<_> = realisation.signatures.iter().map(String::as_str).collect();
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO Realisations (drvPath, outputName, outputPath, signatures) \
-         SELECT ?1, ?2, id, ?4 FROM ValidPaths WHERE path = ?3 AND NOT EXISTS \
-         (SELECT 1 FROM Realisations WHERE drvPath = ?1 AND outputName = ?2)",
-    )?;
+    let mut insert = connection.prepare_cached(INSERT_REALISATION)?;
     insert.execute(params![
         derivation,
         realisation.id.output,

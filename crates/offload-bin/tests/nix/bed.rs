@@ -63,6 +63,8 @@ pub(crate) struct Difference<'a> {
     pub(crate) environment: &'a [&'a str],
     /// Nobody has told the coordinator's daemon of a hook yet.
     pub(crate) without_hook: bool,
+    /// More lines of the builders' nix.conf.
+    pub(crate) builder_conf: &'a [&'a str],
 }
 
 fn start(difference: &Difference<'_>) -> Pair {
@@ -71,6 +73,7 @@ fn start(difference: &Difference<'_>) -> Pair {
         store_size,
         environment,
         without_hook,
+        builder_conf,
     } = *difference;
     let hook = if ours().is_ok() { OUR_HOOK } else { STOCK_HOOK };
     let setting = (!without_hook).then(|| format!("build-hook = {hook}"));
@@ -106,11 +109,12 @@ fn start(difference: &Difference<'_>) -> Pair {
     }
     let builder = HostOptions {
         distribution: distribution("OFFLOAD_TEST_BUILDER"),
-        nix_conf: vec![
-            EXPERIMENTAL.into(),
-            FEATURES.into(),
-            format!("secret-key-files = {SIGNING_KEY}"),
-        ],
+        nix_conf: [EXPERIMENTAL, FEATURES]
+            .iter()
+            .chain(builder_conf)
+            .map(ToString::to_string)
+            .chain([format!("secret-key-files = {SIGNING_KEY}")])
+            .collect(),
         daemon_environment: coordinator.daemon_environment.clone(),
         ..HostOptions::default()
     };

@@ -2,7 +2,7 @@
 //! only when the connection, or the daemon behind it, is used again.
 
 use crate::{
-    bed::{Bed, bed, derivation, ours},
+    bed::{Bed, Difference, bed, derivation, ours},
     registration::Registration,
 };
 
@@ -343,6 +343,88 @@ fn substitutes_not_allowed() {
             );
         },
     );
+}
+
+#[test]
+fn structured_attributes() {
+    testbed::require!();
+    // There is no variable but in a file, which is where the builder begins.
+    let script = r#"
+        attributes=$(/bin/cat .attrs.json)
+        outputs=''${attributes#*'"outputs":{"out":"'}
+        list=''${attributes#*'"list":["'}
+        echo "''${list%%'"'*}" >"''${outputs%%'"'*}"
+    "#;
+    twice(
+        |round| {
+            let attributes =
+                format!("__structuredAttrs = true; list = [ \"{round}\" {{ nested = true; }} ];");
+            derivation(&format!("structured-{round}"), script, &attributes)
+        },
+        |bed, round, outputs| {
+            assert_eq!(read(bed, &outputs[0].path), format!("{round}\n"));
+        },
+    );
+}
+
+/// Every machine is of the system `builtin`.
+#[test]
+fn a_program_of_the_daemons_own() {
+    testbed::require!();
+    twice(
+        |round| {
+            let script = format!("mkdir $out && echo {round} >$out/{round}");
+            let package = derivation(&format!("package-{round}"), &script, "");
+            format!(
+                "derivation {{ name = \"environment-{round}\"; system = \"builtin\"; \
+                 builder = \"builtin:buildenv\"; manifest = \"/dev/null\"; \
+                 derivations = [ \"true\" \"5\" \"1\" ({package}) ]; }}"
+            )
+        },
+        |bed, round, outputs| {
+            let file = format!("{}/{round}", outputs[0].path);
+            assert_eq!(bed.run(&["cat", &file]), round);
+        },
+    );
+}
+
+#[test]
+fn an_input_that_the_builder_substitutes() {
+    testbed::require!();
+    let cache = "file:///root/cache";
+    let bed = Bed::start_with(&Difference {
+        builder_conf: &["substituters = file:///root/cache", "require-sigs = false"],
+        ..Difference::default()
+    });
+    bed.use_machines(&[bed.pair.machine_line().to_string()]);
+    let input = derivation("substituted-input", "echo input >$out", "");
+    let path = bed.built(&input).remove(0);
+    let there = |command: &[&str]| {
+        let done = bed.pair.builder.run(command);
+        done.unwrap_or_else(|error| panic!("{error}"))
+    };
+    there(&["nix", "copy", "--to", cache, &path]);
+    // Nobody can ask a daemon for it before protocol 1.27, stock neither.
+    let is_old = there(&["nix-store", "--version"]).contains(" 2.3.");
+    for (name, option) in [("sent", "false"), ("substituted", "true")] {
+        there(&["nix-store", "--delete", &path]);
+        let expression = derivation(
+            name,
+            "read -r line <$input; echo $line >$out",
+            &format!("input = {input};"),
+        );
+        let output = bed.build(
+            &expression,
+            &["--option", "builders-use-substitutes", option, "-vvv"],
+        );
+        assert!(output.status.success(), "{}", output.stderr);
+        let sent = output.stderr.contains(&format!("copying path '{path}'"));
+        assert_eq!(sent, is_old || option == "false", "{}", output.stderr);
+        there(&["nix-store", "--check-validity", &path]);
+        bed.assert_same_on_both(output.stdout.trim());
+        there(&["nix-store", "--delete", output.stdout.trim()]);
+    }
+    bed.assert_clean();
 }
 
 #[test]

@@ -178,6 +178,7 @@ fn an_outage_ends_when_the_machine_is_seen() {
     assert_eq!(machines[0]["outage"]["failures"], 3);
     let (_, machines) = of_machines(&bed, "status");
     assert!(machines[0]["outage"].is_null(), "{:#}", machines[0]);
+    bed.assert_clean();
 }
 
 #[test]

@@ -140,3 +140,40 @@ fn a_build_that_runs_or_is_silent_for_too_long() {
     }
     bed.assert_clean();
 }
+
+#[test]
+fn a_build_that_prints_now_and_then_is_not_silent() {
+    testbed::require!();
+    let bed = bed();
+    let script = "for i in 1 2 3 4 5; do echo $i; sleep 1; done; echo >$out";
+    let output = bed.build(
+        &derivation("now-and-then", script, ""),
+        &["--max-silent-time", "3"],
+    );
+    assert!(output.status.success(), "{}", output.stderr);
+    assert!(
+        output.elapsed > Duration::from_secs(4),
+        "{:?}",
+        output.elapsed
+    );
+    bed.assert_clean();
+}
+
+#[test]
+fn a_log_that_is_longer_than_it_may_be() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    let script = "i=0; while [ $i -le 3000 ]; do echo line $i; i=$((i+1)); done; echo >$out";
+    let expression = derivation("long-log", script, "");
+    let [_, out] = bed.instantiated(&expression);
+    let output = bed.build(&expression, &["--option", "max-build-log-size", "1000"]);
+    assert!(!output.status.success(), "{}", output.stderr);
+    assert!(output.stderr.contains("1000 bytes"), "{}", output.stderr);
+    bed.assert_idle();
+    for host in bed.hosts() {
+        assert_eq!(Registration::read(host, &out), None, "on {}", host.name());
+    }
+    bed.built(&expression);
+    bed.assert_clean();
+}

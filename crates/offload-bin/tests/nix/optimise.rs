@@ -78,4 +78,5 @@ fn files_are_left_alone_where_nobody_asks() {
     let script = "mkdir $out; echo equal > $out/a; echo equal > $out/b";
     let out = bed.built(&derivation("not-optimised", script, ""));
     assert_eq!(shared(&bed, &out).len(), 2);
+    bed.assert_clean();
 }

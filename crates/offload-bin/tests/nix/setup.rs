@@ -178,6 +178,7 @@ fn by_a_clients_own_command_line() {
     let option = ["--option", "build-hook", OUR_HOOK];
     let ours = bed.build(&expression, &[&store[..], &option].concat());
     assert!(ours.status.success() && is_ours(&ours), "{}", ours.stderr);
+    bed.assert_clean();
 }
 
 /// What is to be looked at first finds nothing amiss.
@@ -187,4 +188,5 @@ fn before() {
     testbed::require!(ours());
     let mut bed = bed();
     follow(&mut bed, block("Before", 0));
+    bed.assert_clean();
 }

@@ -182,6 +182,25 @@ fn a_user_whom_the_builder_does_not_trust() {
     bed.assert_clean();
 }
 
+/// As stock: there is nothing that such a user could have built there. The message says what would change it.
+#[test]
+fn a_user_without_trust_who_has_the_serve_protocol_only() {
+    testbed::require!();
+    testbed::require!(ours());
+    let bed = bed();
+    add_user(&bed);
+    let restriction = "restrict,command=\"nix-store --serve --write\"";
+    let line = restricted_key(&bed, "worker", "/home/worker", restriction);
+    let home = ["chown", "-R", "1234:1234", "/home/worker"];
+    bed.pair.builder.run(&home).unwrap();
+    bed.use_machines(&[line.to_string()]);
+    let output = bed.build(&derivation("serve-distrusted", "echo >$out", ""), &[]);
+    let said = &output.stderr;
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("trusted-users = worker"), "{said}");
+    bed.assert_clean();
+}
+
 #[test]
 fn what_was_learnt_of_a_machine_that_has_changed() {
     testbed::require!();

@@ -17,7 +17,7 @@ use crate::failure::{Consequence, Failure, RemoteFailure};
 use crate::job::Job;
 use crate::local::{LocalStore, NixStore};
 use crate::log::{Level, Log};
-use crate::remote::{Question, Remote};
+use crate::remote::{Question, Remote, Way};
 
 /// The minor number of the first protocol version in which a daemon tells what became of floating
 /// outputs (nix 2.4; 2.3.7 speaks 1.21).
@@ -179,6 +179,16 @@ async fn another_attempt(
     log: &mut Log,
 ) -> Result<Made, Failure> {
     if failure.consequence() != Consequence::TryAnother || !failure.is_daemons_word() {
+        // `nix-store --serve` ends where its daemon refuses something.
+        if remote.way() == Way::Serve && speaks_of_trust(&failure) {
+            let message = format!(
+                "offload: {}: by the serve protocol builds are for trusted users only \
+                 (trusted-users = {} in nix.conf there would change it)",
+                remote.uri(),
+                remote.user(),
+            );
+            log.daemon.message(Level::Warning, &message);
+        }
         return Err(failure);
     }
     if remote.begin_anew(log).await.is_err() {
@@ -258,14 +268,17 @@ fn judge(result: &BuildResult) -> Result<(), Failure> {
 /// before, it says `cannot add path '..' because it lacks a valid signature` (2.3.7), `.. lacks a
 /// signature by a trusted key` (2.8.0), `you are not privileged to build ..` (both).
 fn speaks_of_trust(failure: &Failure) -> bool {
-    let Failure::Remote {
-        error: RemoteFailure::Daemon(error),
-        ..
-    } = failure
-    else {
-        return false;
+    let message = match failure {
+        Failure::Remote {
+            error: RemoteFailure::Daemon(error),
+            ..
+        } => error.message.to_string_lossy().into_owned(),
+        Failure::Remote {
+            error: error @ RemoteFailure::Protocol(_),
+            ..
+        } => error.to_string(),
+        _ => return false,
     };
-    let message = error.message.to_string_lossy();
     message.contains("signature") || message.contains("not privileged")
 }
 

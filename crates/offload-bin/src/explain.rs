@@ -7,7 +7,7 @@ use clap::Args;
 use offload::health;
 use offload::machines::host_system;
 use offload::probe::{Explanation, Knowing, explain};
-use offload::schedule::Demand;
+use offload::schedule::{Demand, Order};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -43,7 +43,11 @@ impl Explain {
             system: self.system.unwrap_or_else(system),
             required_features: self.features,
         };
-        let explanation = explain(&machines, &knowing, &demand, health::now());
+        let order = match self.selection.is_guix() {
+            true => Order::Speed { ties: &[] },
+            false => Order::Load,
+        };
+        let explanation = explain(&machines, &knowing, &demand, order, health::now());
         match self.json {
             true => print(&format!("{:#}\n", document(&explanation))),
             false => print(&text(&explanation, &demand)),

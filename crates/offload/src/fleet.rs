@@ -1,6 +1,7 @@
 //! The machines together: finds one for a build, and takes a slot and a connection on it.
 
 use std::cell::OnceCell;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use crate::log::{Level, Log};
 use crate::machines::Machine;
 use crate::queue::QueueDirectory;
 use crate::remote::{Question, Remote, Seen};
-use crate::schedule::{self, Demand, Reason, State};
-use crate::slots::{Slot, SlotDirectory, SlotError};
+use crate::schedule::{self, Demand, Order, Reason, State};
+use crate::slots::{SSH_PORT, Slot, SlotDirectory, SlotError};
 
 /// How long a machine that could not be reached is left alone. A hook whose builds are postponed
 /// lives on and is asked every few seconds, so the answer must not be for ever.
@@ -25,6 +26,9 @@ const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
 
 /// How long an overloaded machine is left alone: a load is a mean of a minute.
 const OVERLOADED_FOR: Duration = Duration::from_secs(4);
+
+/// How long those who only have enough to do already are waited for, where nobody else is left.
+const OVERLOAD_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pause between two looks for a free slot, of the one whose turn it is.
 const SLOT_PAUSE: Duration = Duration::from_millis(20);
@@ -122,6 +126,16 @@ pub enum Answer {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refusals(pub Vec<(String, Reason)>);
 
+impl Refusals {
+    /// Whether some machine would do if only one of its slots were free, which takes no longer than a build.
+    #[must_use]
+    pub fn any_full(&self) -> bool {
+        let is_full =
+            |reason: &Reason| matches!(reason, Reason::Full { max_jobs } if *max_jobs > 0);
+        self.0.iter().any(|(_, reason)| is_full(reason))
+    }
+}
+
 impl std::fmt::Display for Refusals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.0.is_empty() {
@@ -203,7 +217,7 @@ impl Fleet {
         loop {
             let choice = match patience {
                 Patience::None => self.choose(demand, asked).await?,
-                Patience::Waits => self.choose_in_turn(demand, log).await?,
+                Patience::Waits => self.choose_in_turn(demand, asked, log).await?,
             };
             let (index, slot, reason) = match choice {
                 Ok(chosen) => chosen,
@@ -331,14 +345,16 @@ impl Fleet {
         lease.remote.close().await;
     }
 
-    /// As [`Fleet::choose`], but never busy: waits for a slot, behind those that waited before.
+    /// As [`Fleet::choose`], but waits for a slot, behind those that waited before: busy only where all that is
+    /// left has had enough to do since it was `asked` for.
     async fn choose_in_turn(
         &mut self,
         demand: &Demand,
+        asked: Instant,
         log: &mut Log,
     ) -> Result<Result<(usize, Slot, String), Answer>, SlotError> {
         let idle = vec![State::Used(0); self.machines.len()];
-        let possible = schedule::rank(&self.machines, &idle, demand).candidates;
+        let possible = schedule::rank(&self.machines, &idle, demand, Order::Load).candidates;
         let mut told = false;
         let turn = self
             .queues
@@ -348,6 +364,11 @@ impl Fleet {
         loop {
             // It may be long until a slot is free: what was found out of machines is over by then.
             match self.choose(demand, Instant::now()).await? {
+                Err(Answer::Busy(refusals))
+                    if !refusals.any_full() && asked.elapsed() >= OVERLOAD_PATIENCE =>
+                {
+                    return Ok(Err(Answer::Busy(refusals)));
+                }
                 Err(Answer::Busy(refusals)) => {
                     if !std::mem::replace(&mut told, true) {
                         let message = format!("offload: waiting for a machine: {refusals}");
@@ -400,7 +421,12 @@ impl Fleet {
         demand: &Demand,
     ) -> Result<Result<(usize, Slot, String), Answer>, SlotError> {
         // Slots are only looked at where they could be used.
-        let possible = schedule::rank(&self.machines, &states, demand);
+        let ties: Vec<u64> = self.machines.iter().map(|_| random()).collect();
+        let order = match self.dialect {
+            Dialect::Nix => Order::Load,
+            Dialect::Guix => Order::Speed { ties: &ties },
+        };
+        let possible = schedule::rank(&self.machines, &states, demand, order);
         let lock = self.slots.lock_choice().await?;
         let mut free: Vec<Option<Slot>> = self.machines.iter().map(|_| None).collect();
         for &index in &possible.candidates {
@@ -413,7 +439,7 @@ impl Fleet {
                 Err(error) => states[index] = State::Failed(error.to_string()),
             }
         }
-        let ranking = schedule::rank(&self.machines, &states, demand);
+        let ranking = schedule::rank(&self.machines, &states, demand, order);
         let best = ranking.candidates.first();
         let best = best.and_then(|&index| Some((index, free[index].take()?)));
         drop(free);
@@ -466,13 +492,24 @@ impl From<&Machine> for Destination {
         let uri = &machine.uri;
         Destination {
             host: uri.host().to_owned(),
-            port: uri.port(),
+            port: match machine.is_complete {
+                true => Some(uri.port().unwrap_or(SSH_PORT)),
+                false => uri.port(),
+            },
             user: uri.user().map(str::to_owned),
             key: machine.ssh_key.clone(),
             host_key: machine.host_key.clone(),
-            compress: machine.compression.is_some(),
+            compress: match machine.is_complete {
+                true => Some(machine.compression.is_some()),
+                false => machine.compression.is_some().then_some(true),
+            },
         }
     }
+}
+
+/// Nothing secret: among machines that are as good as each other, hosts with the same list choose different ones.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// Why the first of `candidates` machines was chosen, for people.

@@ -15,6 +15,7 @@ use store_path::HashAlgorithm;
 
 use crate::machines::Machine;
 use crate::remote::{Condition, Way};
+use crate::state_file;
 
 /// How long a machine is left alone after it could not be reached for the first time. It doubles
 /// with every further failure, up to [`LONGEST_PAUSE`].
@@ -299,8 +300,9 @@ fn read(path: &Path) -> Option<Knowledge> {
 
 /// As a whole or not at all: others read it at any moment.
 fn write(directory: &Path, path: &Path, knowledge: &Knowledge) -> std::io::Result<()> {
-    std::fs::create_dir_all(directory)?;
+    state_file::create_directory(directory)?;
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    state_file::hand_over(file.as_file(), directory)?;
     serde_json::to_writer_pretty(&mut file, knowledge)?;
     file.flush()?;
     file.persist(path)?;

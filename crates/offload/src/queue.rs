@@ -13,6 +13,7 @@ use store_path::HashAlgorithm;
 
 use crate::machines::Machine;
 use crate::slots::{LOCK_WAIT, SlotError, lock_in_time, open_lock};
+use crate::state_file;
 
 /// Pause between two looks at whoever is next before us.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -61,7 +62,7 @@ impl QueueDirectory {
             let path = path.to_owned();
             move |source| SlotError::Io { path, source }
         };
-        std::fs::create_dir_all(&directory).map_err(failed(&directory))?;
+        state_file::create_directory(&directory).map_err(failed(&directory))?;
         let last = directory.join("last");
         // Whoever holds this lock only writes two small files.
         let mut counter = open_lock(&last)?;

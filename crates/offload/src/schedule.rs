@@ -98,12 +98,27 @@ impl Ranking {
     }
 }
 
+/// Which of the machines that would do is the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order<'a> {
+    /// As in stock Nix: the one with the least load by its speed, then the fastest, then the one with the least load;
+    /// then by the list.
+    Load,
+    /// As in stock Guix: the fastest. Among equals the one with the fewest slots taken, then the one with the least
+    /// of these numbers, one per machine, random where hosts with the same list are not to choose the same; then by
+    /// the list. Stock makes no difference by slots.
+    Speed {
+        /// Missing ones count as 0.
+        ties: &'a [u64],
+    },
+}
+
 /// Ranks `machines` for `demand`. `states[i]` is what is known of `machines[i]`.
 ///
 /// # Panics
 /// When the two slices differ in length.
 #[must_use]
-pub fn rank(machines: &[Machine], states: &[State], demand: &Demand) -> Ranking {
+pub fn rank(machines: &[Machine], states: &[State], demand: &Demand, order: Order<'_>) -> Ranking {
     assert_eq!(machines.len(), states.len(), "one state per machine");
     let mut candidates = Vec::new();
     let mut rejected = Vec::new();
@@ -113,8 +128,15 @@ pub fn rank(machines: &[Machine], states: &[State], demand: &Demand) -> Ranking 
             Err(reason) => rejected.push((index, reason)),
         }
     }
-    candidates.sort_by(|&(a, used_a), &(b, used_b)| {
-        compare((&machines[a], used_a), (&machines[b], used_b))
+    candidates.sort_by(|&(a, used_a), &(b, used_b)| match order {
+        Order::Load => by_load((&machines[a], used_a), (&machines[b], used_b)),
+        Order::Speed { ties } => {
+            let speed = |index: usize| machines[index].speed_factor;
+            let by_speed = speed(b).total_cmp(&speed(a));
+            by_speed
+                .then(used_a.cmp(&used_b))
+                .then_with(|| ties.get(a).cmp(&ties.get(b)))
+        }
     });
     Ranking {
         candidates: candidates.into_iter().map(|(index, _)| index).collect(),
@@ -147,7 +169,7 @@ fn judge(machine: &Machine, state: &State, demand: &Demand) -> Result<u32, Reaso
     }
 }
 
-fn compare((a, used_a): (&Machine, u32), (b, used_b): (&Machine, u32)) -> Ordering {
+fn by_load((a, used_a): (&Machine, u32), (b, used_b): (&Machine, u32)) -> Ordering {
     let load = |machine: &Machine, used: u32| f64::from(used) / machine.speed_factor;
     load(a, used_a)
         .total_cmp(&load(b, used_b))
@@ -176,7 +198,7 @@ mod tests {
             system: system.to_owned(),
             required_features: features.split_whitespace().map(str::to_owned).collect(),
         };
-        let ranking = rank(&list.machines, &states, &demand);
+        let ranking = rank(&list.machines, &states, &demand, Order::Load);
         let name = |index: usize| list.machines[index].uri.host();
         let mut lines = vec![
             ranking
@@ -193,6 +215,27 @@ mod tests {
                 .map(|(index, reason)| format!("{} {reason}", name(*index))),
         );
         lines.join("\n")
+    }
+
+    #[test]
+    fn guix_takes_the_fastest_and_among_equals_the_idlest() {
+        let list = read_builders("slow - - 4; a - - 4 2; b - - 4 2", "x86_64-linux");
+        let best = |used: [u32; 3], ties: &[u64]| {
+            let demand = Demand {
+                system: "x86_64-linux".to_owned(),
+                required_features: Vec::new(),
+            };
+            let states = used.map(State::Used);
+            let ranking = rank(&list.machines, &states, &demand, Order::Speed { ties });
+            let names = ranking.candidates.iter();
+            let names = names.map(|&index| list.machines[index].uri.host());
+            names.collect::<Vec<_>>().join(" > ")
+        };
+        assert_eq!(best([0, 3, 3], &[]), "a > b > slow");
+        assert_eq!(best([0, 3, 2], &[]), "b > a > slow");
+        assert_eq!(best([0, 1, 1], &[0, 8, 7]), "b > a > slow");
+        assert_eq!(best([0, 1, 1], &[9, 7, 8]), "a > b > slow");
+        assert_eq!(best([0, 4, 1], &[]), "b > slow");
     }
 
     #[test]

@@ -16,14 +16,14 @@ use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
 use tokio::time::Instant;
 
-use crate::lock_file;
 use crate::machines::Machine;
+use crate::state_file;
 
 /// How long a lock is waited for that is held for the length of a choice only, by stock too, so that
 /// a longer wait means that its holder hangs.
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(30);
 /// The port of SSH.
-const SSH_PORT: u16 = 22;
+pub(crate) const SSH_PORT: u16 = 22;
 /// Pause between two tries for such a lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
@@ -248,7 +248,7 @@ impl SlotDirectory {
 }
 
 fn create_directory(path: &Path) -> Result<(), SlotError> {
-    std::fs::create_dir_all(path).map_err(|source| SlotError::Io {
+    state_file::create_directory(path).map_err(|source| SlotError::Io {
         path: path.to_owned(),
         source,
     })
@@ -261,7 +261,7 @@ fn slot_name(uri: &str, index: u32) -> String {
 
 /// Opens the lock file at `path`.
 pub(crate) fn open_lock(path: &Path) -> Result<File, SlotError> {
-    lock_file::open(path).map_err(|source| SlotError::Io {
+    state_file::open_lock(path).map_err(|source| SlotError::Io {
         path: path.to_owned(),
         source,
     })

@@ -280,5 +280,5 @@ fn accept(lease: &Lease, offer: &Offer, log: &mut Log) {
         lease.remote.place(),
     );
     log.daemon.message(Level::Talkative, &message);
-    log.daemon.reply("accept", Some(lease.machine.uri.as_str()));
+    log.accept(Some(lease.machine.uri.as_str()));
 }

@@ -134,10 +134,11 @@ async fn converse<R: AsyncRead + Unpin>(
         };
         let options = options(arguments);
         let foresee = || foreseen(&store, &path, &derivation, options);
-        let Some(lease) = answer(&mut fleet, &request, foresee, log).await else {
+        let Some(lease) = answer(&mut fleet, &request, &arguments.system, foresee, log).await
+        else {
             continue;
         };
-        log.daemon.reply("accept", None);
+        log.accept(None);
         requests.accepted();
         let Some(Event::Inputs(inputs)) = requests.next().await? else {
             return Err(ServeError::OutOfTurn);
@@ -216,6 +217,7 @@ fn demand(request: &Request) -> Demand {
 async fn answer(
     fleet: &mut Fleet,
     request: &Request,
+    own_system: &str,
     foresee: impl Fn() -> Question,
     log: &mut Log,
 ) -> Option<Box<Lease>> {
@@ -225,10 +227,16 @@ async fn answer(
     let (reply, why) = match answer {
         Ok(Answer::Leased(lease)) => return Some(lease),
         Ok(Answer::Busy(refusals) | Answer::None(refusals)) => {
-            (follow(&refusals, request.local_slot), refusals.to_string())
+            let builds_itself = request.local_slot && builds_for(own_system, &request.system);
+            (follow(&refusals, builds_itself), refusals.to_string())
         }
         Err(error @ SlotError::Held { .. }) => (Reply::Postpone, error.to_string()),
-        Err(error) => (Reply::Decline, error.to_string()),
+        Err(error) => {
+            // No build will be offloaded until somebody has seen to it.
+            let message = format!("offload: no machine can be chosen: {error}");
+            log.daemon.message(Level::Warning, &message);
+            (Reply::Decline, error.to_string())
+        }
     };
     match reply {
         Reply::Postpone => {
@@ -250,15 +258,25 @@ enum Reply {
 }
 
 /// A machine that is only full is waited for. Those that cannot be reached or have enough to do
-/// may stay so for ever: where the daemon has a slot of its own, it had better build.
-fn follow(refusals: &Refusals, local_slot: bool) -> Reply {
+/// may stay so for ever: where the daemon has a slot of its own, for that system, it had better build.
+fn follow(refusals: &Refusals, builds_itself: bool) -> Reply {
     let is = |test: fn(&Reason) -> bool| refusals.0.iter().any(|(_, reason)| test(reason));
-    let full = is(|reason| matches!(reason, Reason::Full { max_jobs } if *max_jobs > 0));
+    let full = refusals.any_full();
     let troubled = is(|reason| matches!(reason, Reason::Failed(_) | Reason::Overloaded(_)));
-    match full || (troubled && !local_slot) {
+    match full || (troubled && !builds_itself) {
         true => Reply::Postpone,
         false => Reply::Decline,
     }
+}
+
+/// Whether a guix-daemon on a host of `own` system builds for `wanted` by itself (1.2.0 and 1.5.0). One that is
+/// offered a build for another says that it has a slot, too.
+fn builds_for(own: &str, wanted: &str) -> bool {
+    own == wanted
+        || matches!(
+            (own, wanted),
+            ("x86_64-linux", "i686-linux") | ("aarch64-linux", "armhf-linux") | (_, "builtin")
+        )
 }
 
 fn decline(request: &Request, why: &str, log: &mut Log) {
@@ -323,6 +341,19 @@ mod tests {
             "x 1 1 soon",
         ] {
             assert_eq!(parse(nonsense), None, "{nonsense:?}");
+        }
+    }
+
+    #[test]
+    fn a_free_slot_is_of_no_use_for_another_system() {
+        for (own, wanted, builds) in [
+            ("x86_64-linux", "x86_64-linux", true),
+            ("x86_64-linux", "i686-linux", true),
+            ("i686-linux", "x86_64-linux", false),
+            ("x86_64-linux", "aarch64-linux", false),
+            ("aarch64-linux", "armhf-linux", true),
+        ] {
+            assert_eq!(builds_for(own, wanted), builds, "{wanted} on {own}");
         }
     }
 

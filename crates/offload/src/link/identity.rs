@@ -88,8 +88,8 @@ pub struct Destination {
     pub key: Option<PathBuf>,
     /// The host's public key line, if the entry has one: no other key is believed then.
     pub host_key: Option<String>,
-    /// Whether what is sent shall be compressed.
-    pub compress: bool,
+    /// Whether what is sent shall be compressed, if the entry says so.
+    pub compress: Option<bool>,
 }
 
 /// Why a configuration leads nowhere. Complete with "failed to reach MACHINE: ".
@@ -171,8 +171,9 @@ impl SshSettings {
         let port = destination
             .port
             .map(|port| (Keyword::Port, Setting::Port(port)));
-        let compress = (Keyword::Compression, Setting::Compression(true));
-        let compress = destination.compress.then_some(compress);
+        let compress = destination
+            .compress
+            .map(|compress| (Keyword::Compression, Setting::Compression(compress)));
         let said = user.into_iter().chain(port).chain(compress);
         command_line.add("machine list", said);
         let mut target = planner.target(&destination.host, &command_line)?;

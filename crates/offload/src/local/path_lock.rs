@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::temporary_roots::TemporaryRoots;
 use super::{LocalError, LocalStore};
-use crate::lock_file;
+use crate::state_file;
 
 /// How long is waited, by default, for another process of this host that brings in the same output: as long
 /// as the largest may take to come over a slow link.
@@ -91,7 +91,7 @@ impl PathLock {
         let deadline = Instant::now() + patience;
         let mut waiting = Some(waiting);
         loop {
-            let file = lock_file::open(&lock_path).map_err(failed)?;
+            let file = state_file::open_lock(&lock_path).map_err(failed)?;
             while let Err(error) = file.try_lock() {
                 if let TryLockError::Error(source) = error {
                     return Err(failed(source));
@@ -141,7 +141,7 @@ mod tests {
         let path = folder.path().join("x");
         let first = take(&path).await.unwrap();
         // Stock's processes see it.
-        let seen = lock_file::open(&folder.path().join("x.lock")).unwrap();
+        let seen = state_file::open_lock(&folder.path().join("x.lock")).unwrap();
         assert!(matches!(seen.try_lock(), Err(TryLockError::WouldBlock)));
         let told = Cell::new(0);
         let second = PathLock::take(&path, PATIENCE, || told.set(told.get() + 1));
@@ -163,7 +163,7 @@ mod tests {
         let path = folder.path().join("x");
         let file = folder.path().join("x.lock");
         // As stock leaves it for whoever has opened it before.
-        let mut stale = lock_file::open(&file).unwrap();
+        let mut stale = state_file::open_lock(&file).unwrap();
         stale.lock().unwrap();
         let remove = async {
             tokio::time::sleep(PAUSE * 3).await;
@@ -173,7 +173,7 @@ mod tests {
         };
         let (lock, ()) = tokio::join!(take(&path), remove);
         let lock = lock.unwrap();
-        let seen = lock_file::open(&file).unwrap();
+        let seen = state_file::open_lock(&file).unwrap();
         assert!(matches!(seen.try_lock(), Err(TryLockError::WouldBlock)));
         drop(lock);
     }

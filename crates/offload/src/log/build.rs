@@ -13,6 +13,9 @@ use super::BUILD;
 /// The build's log: the bytes of the build, one line after the other.
 pub struct BuildLog {
     sink: Sink,
+    /// Whether the daemon reads it. It does so from the accept on: before, a full pipe (64 KiB) would be waited for
+    /// without an end.
+    is_read: bool,
 }
 
 enum Sink {
@@ -36,22 +39,30 @@ const DRAIN_WAIT: Duration = Duration::from_secs(5);
 const DRAIN_PAUSE: Duration = Duration::from_millis(1);
 
 impl BuildLog {
-    /// Writes to `stream`.
+    /// Writes to `stream`, from the accept on.
     pub fn new(stream: impl Write + Send + 'static) -> Self {
         let sink = Sink::Pipe(Box::new(stream), None);
-        BuildLog { sink }
+        let is_read = false;
+        BuildLog { sink, is_read }
     }
 
     /// Writes to a pipe whose other end is at hand too: file descriptors 4 and 5 of Nix's hook.
     #[must_use]
     pub fn pipe(write_end: File, read_end: File) -> Self {
         let sink = Sink::Pipe(Box::new(write_end), Some(read_end));
-        BuildLog { sink }
+        let is_read = false;
+        BuildLog { sink, is_read }
     }
 
     pub(super) fn to_client(sender: UnboundedSender<Log>) -> Self {
         let sink = Sink::Messages(sender, Vec::new());
-        BuildLog { sink }
+        let is_read = true;
+        BuildLog { sink, is_read }
+    }
+
+    /// The build is accepted. What a machine has said until then is dropped: it is not the build's.
+    pub(super) fn accepted(&mut self) {
+        self.is_read = true;
     }
 
     /// The build of `derivation` begins on `machine`. A hook's daemon knows that already.
@@ -85,6 +96,9 @@ impl BuildLog {
 
     /// One line of the log, without its line end.
     pub fn line(&mut self, line: &[u8]) {
+        if !self.is_read {
+            return;
+        }
         match &mut self.sink {
             Sink::Pipe(stream, _) => {
                 let mut whole = Vec::with_capacity(line.len() + 1);
@@ -99,6 +113,9 @@ impl BuildLog {
 
     /// Some bytes of the log as they are.
     pub fn raw(&mut self, bytes: &[u8]) {
+        if !self.is_read {
+            return;
+        }
         let rest = match &mut self.sink {
             Sink::Pipe(stream, _) => {
                 let _ = stream.write_all(bytes);

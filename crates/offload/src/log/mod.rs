@@ -98,6 +98,12 @@ impl Log {
         }
     }
 
+    /// Accepts the build, Nix's for the machine at `uri`: from now on its log is read.
+    pub(crate) fn accept(&mut self, uri: Option<&str>) {
+        self.daemon.reply("accept", uri);
+        self.build.accepted();
+    }
+
     /// Passes on what a machine's daemon says while it works: lines and phases of the build to the
     /// build's log, other messages to the person who asked for details.
     pub fn forward(&mut self, said: impl Into<Said>) {
@@ -184,6 +190,7 @@ mod tests {
             daemon: DaemonLog::new(daemon.clone()),
             build: BuildLog::new(build.clone()),
         };
+        log.build.accepted();
         let result = |kind, text: &[u8]| worker_protocol::Log::Result {
             id: 9,
             kind,
@@ -210,11 +217,12 @@ mod tests {
             daemon: DaemonLog::guix(daemon.clone()),
             build: BuildLog::new(build.clone()),
         };
+        log.forward(worker_protocol::Log::Next("nobody reads it yet".into()));
         log.daemon.message(Level::Talkative, "left out");
         log.daemon.message(Level::Notice, "two\n# lines");
         let copying = log.daemon.start_copying(1, 9, "local", "builder");
         log.daemon.stop_copying(copying);
-        log.daemon.reply("accept", None);
+        log.accept(None);
         log.forward(worker_protocol::Log::Next("as it is".into()));
         assert_eq!(daemon.text(), "two\n # lines\n# accept\n");
         assert_eq!(build.text(), "as it is");
@@ -270,6 +278,7 @@ mod tests {
         let file = |end: OwnedFd| File::from(end);
         let read_end = file(reader.try_clone().unwrap().into());
         let mut log = BuildLog::pipe(file(writer.into()), read_end);
+        log.accepted();
         log.line(&[b'x'; 9999]);
         let daemon = std::thread::spawn(move || {
             let mut reader = reader;

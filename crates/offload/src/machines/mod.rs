@@ -88,6 +88,8 @@ pub struct Machine {
     /// From this load on, per core, it gets no more builds; `None` means that its load does not
     /// matter. Nix's lists know no such thing.
     pub overload_threshold: Option<f64>,
+    /// Whether the entry says everything, as Guix's do: no configuration file has a say in its port and compression.
+    pub is_complete: bool,
     /// Where the entry stood.
     pub origin: Origin,
 }
@@ -127,6 +129,7 @@ impl Machine {
             compression: Compression::when(compress),
             daemon_socket: None,
             overload_threshold: None,
+            is_complete: false,
             remote_program: words("remote-program"),
             remote_store: parameter("remote-store").map(str::to_owned),
             max_connections: connections.transpose()?,

@@ -2,7 +2,7 @@
 
 use crate::health::{self, Health};
 use crate::machines::Machine;
-use crate::schedule::{self, Demand, Ranking, State};
+use crate::schedule::{self, Demand, Order, Ranking, State};
 use crate::slots::SlotDirectory;
 
 /// What this host knows of its machines without asking them.
@@ -38,10 +38,16 @@ pub struct Explanation {
     pub may_become_possible: bool,
 }
 
-/// Ranks `machines` for `demand` as the hook would at `now`, in seconds since 1970. A machine that
+/// Ranks `machines` for `demand` in `order` as the hook would at `now`, in seconds since 1970. A machine that
 /// could not be reached a while ago comes into question if no other does.
 #[must_use]
-pub fn explain(machines: &[Machine], knowing: &Knowing, demand: &Demand, now: u64) -> Explanation {
+pub fn explain(
+    machines: &[Machine],
+    knowing: &Knowing,
+    demand: &Demand,
+    order: Order<'_>,
+    now: u64,
+) -> Explanation {
     let own: Vec<_> = knowing
         .used
         .iter()
@@ -54,9 +60,9 @@ pub fn explain(machines: &[Machine], knowing: &Knowing, demand: &Demand, now: u6
             *state = State::Failed(format!("could not be reached {ago} s ago"));
         }
     }
-    let mut ranking = schedule::rank(machines, &remembered, demand);
+    let mut ranking = schedule::rank(machines, &remembered, demand, order);
     if ranking.candidates.is_empty() && !ranking.may_become_possible() {
-        ranking = schedule::rank(machines, &own, demand);
+        ranking = schedule::rank(machines, &own, demand, order);
     }
     in_words(machines, knowing, &ranking)
 }
@@ -111,7 +117,7 @@ mod tests {
             system: system.to_owned(),
             required_features: Vec::new(),
         };
-        let explanation = explain(&machines, &knowing, &demand, 1030);
+        let explanation = explain(&machines, &knowing, &demand, Order::Load, 1030);
         let lines = explanation.candidates.iter().chain(&explanation.rejected);
         let lines: Vec<_> = lines.map(|(name, why)| format!("{name} {why}")).collect();
         format!("{}\n{}", lines.join("\n"), explanation.may_become_possible)

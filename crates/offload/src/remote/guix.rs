@@ -185,7 +185,10 @@ impl Remote {
 
     /// Starts `guix archive --import` on the machine.
     pub(crate) async fn start_import(&self) -> Result<Importer, Failure> {
-        let stream = self.link.exec("guix archive --import").await?;
+        let stream = self
+            .link
+            .exec(&import_command(self.machine.daemon_socket.as_deref()))
+            .await?;
         Ok(Importer::new(stream, self.timeouts.answer))
     }
 
@@ -197,6 +200,18 @@ impl Remote {
     /// How the machine was doing when it was reached, where that is asked.
     pub(crate) fn seen(&self) -> Option<Seen> {
         self.seen
+    }
+}
+
+/// What imports where the machine's daemon listens; a shell runs it.
+fn import_command(socket: Option<&str>) -> String {
+    let command = "guix archive --import";
+    match socket {
+        Some(socket) => {
+            let quoted = socket.replace('\'', r"'\''");
+            format!("GUIX_DAEMON_SOCKET='{quoted}' {command}")
+        }
+        None => command.to_owned(),
     }
 }
 

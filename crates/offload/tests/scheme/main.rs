@@ -68,6 +68,7 @@ fn show(machine: &Machine) -> String {
         remote_program: _,
         remote_store: _,
         max_connections: _,
+        is_complete: _,
     } = machine;
     assert!(mandatory_features.is_empty());
     let ssh_key = ssh_key.as_deref().unwrap_or(Path::new("-"));

@@ -236,7 +236,7 @@ fn what_is_sent_can_be_compressed() {
     };
     assert!(passed(to("host")) > 1_000_000);
     let compressed = Destination {
-        compress: true,
+        compress: Some(true),
         ..to("host")
     };
     assert!(passed(compressed) < 100_000);

@@ -51,7 +51,7 @@ fn the_variable_goes_before_the_machine_list_and_that_before_files() {
     assert_eq!(said(&identity, &entry), "file:3 false");
     entry.user = Some("list".to_owned());
     entry.port = Some(2);
-    entry.compress = true;
+    entry.compress = Some(true);
     assert_eq!(said(&identity, &entry), "list:2 true");
     let options = ("NIX_SSHOPTS".to_owned(), "-l variable -p 1".to_owned());
     identity.environment.extend([options]);

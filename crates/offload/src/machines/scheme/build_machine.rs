@@ -96,6 +96,7 @@ impl Record {
             compression: self.compression()?,
             daemon_socket: self.text("daemon-socket")?,
             overload_threshold: self.overload_threshold()?,
+            is_complete: true,
             remote_program: Vec::new(),
             remote_store: None,
             max_connections: None,

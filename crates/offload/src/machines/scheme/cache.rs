@@ -11,6 +11,8 @@ use store_path::HashAlgorithm;
 
 use super::file::read_bounded;
 
+use crate::state_file;
+
 /// What tells a file from what stood there before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
@@ -74,8 +76,9 @@ impl Cache<'_> {
             text: text.to_owned(),
         };
         let write = || {
-            std::fs::create_dir_all(self.directory)?;
+            state_file::create_directory(self.directory)?;
             let mut file = tempfile::NamedTempFile::new_in(self.directory)?;
+            state_file::hand_over(file.as_file(), self.directory)?;
             file.write_all(&serde_json::to_vec(&entry)?)?;
             file.persist(&path)?;
             std::io::Result::Ok(())

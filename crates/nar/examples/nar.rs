@@ -10,6 +10,7 @@
 //!
 //! `cargo run --release --example nar --features serde -- ls -R some.nar`
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs::File;
@@ -19,6 +20,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use nar::{Listing, Node};
+use serde::Serialize;
 
 const USAGE: &str = "run: nar dump PATH | restore PATH | hash PATH \
     | ls [-R] [-l] [--json] ARCHIVE [PATH] | cat ARCHIVE PATH";
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
     // Not `Stdout` itself, which looks for line ends in all that passes.
     let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let result = out
-        .map_err(Into::into)
+        .map_err(|error| format!("open the standard output: {error}").into())
         .and_then(|mut out| run(&arguments, &mut out));
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,35 +55,63 @@ fn run(arguments: &[OsString], out: &mut impl Write) -> Result<(), Box<dyn Error
                 .iter()
                 .any(|name| command == name) =>
         {
-            tree(command, path, out)?;
+            tree(command, path, out)
         }
-        [command, archive, path] if command == "cat" => {
-            let mut archive = BufReader::new(File::open(archive)?);
-            let listing = Listing::scan(&mut archive)?;
-            let node = find(&listing, path)?;
-            if !matches!(node, Node::File { .. }) {
-                return Err(format!("read `{}`: it is not a file", path.display()).into());
-            }
-            io::copy(&mut node.open(archive)?, out)?;
-        }
+        [command, archive, path] if command == "cat" => cat(archive, path, out),
         [command, archive, ref path @ ..] if command == "ls" && path.len() < 2 => {
-            let listing = Listing::scan(BufReader::new(File::open(archive)?))?;
             let root = OsString::from("/");
             let path = path.first().copied().unwrap_or(&root);
-            let style = Style::chosen(&options)?;
-            let node = find(&listing, path)?;
-            let mut out = BufWriter::new(out);
-            if style.json {
-                serde_json::to_writer(&mut out, node)?;
-                writeln!(out)?;
-            } else {
-                style.list(node, path.as_bytes(), &mut out)?;
-            }
-            out.flush()?;
+            ls(&Style::chosen(&options)?, archive, path, out)
         }
-        _ => return Err(USAGE.into()),
+        _ => Err(USAGE.into()),
     }
+}
+
+fn cat(archive: &OsString, path: &OsString, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    let (listing, source) = scan(archive)?;
+    let node = find(&listing, archive, path)?;
+    if !matches!(node, Node::File { .. }) {
+        let (path, archive) = (path.display(), archive.display());
+        return Err(format!("read `{path}` in `{archive}`: it is not a file").into());
+    }
+    node.open(source)
+        .and_then(|mut contents| io::copy(&mut contents, out))
+        .map_err(|error| {
+            let (path, archive) = (path.display(), archive.display());
+            format!("read `{path}` in `{archive}`: {error}")
+        })?;
     Ok(())
+}
+
+fn ls(
+    style: &Style,
+    archive: &OsString,
+    path: &OsString,
+    out: &mut impl Write,
+) -> Result<(), Box<dyn Error>> {
+    let (listing, _) = scan(archive)?;
+    let node = find(&listing, archive, path)?;
+    let failed = |error| format!("list `{}`: {error}", archive.display());
+    let mut out = BufWriter::new(out);
+    let listed = if style.json {
+        style.write_json(node, &mut out)
+    } else {
+        style.list(node, path.as_bytes(), &mut out)
+    };
+    listed.and_then(|()| out.flush()).map_err(failed)?;
+    Ok(())
+}
+
+/// What the archive holds, and where to read it.
+fn scan(archive: &OsString) -> Result<(Listing, BufReader<File>), String> {
+    let file =
+        File::open(archive).map_err(|error| format!("open `{}`: {error}", archive.display()))?;
+    let mut source = BufReader::new(file);
+    let listing = Listing::scan(&mut source).map_err(|error| {
+        let error = io::Error::from(error);
+        format!("read `{}`: {error}", archive.display())
+    })?;
+    Ok((listing, source))
 }
 
 /// What a file system has to do with.
@@ -95,11 +125,9 @@ fn tree(command: &OsString, path: &OsString, out: &mut impl Write) -> Result<(),
         let mut digest = nar::Digest::new();
         nar::dump(path, &mut digest)?;
         let fingerprint = digest.finish();
-        fingerprint
-            .sha256
-            .iter()
-            .try_for_each(|byte| write!(out, "{byte:02x}"))?;
-        writeln!(out, " {}", fingerprint.size)?;
+        let hash = fingerprint.sha256.map(|byte| format!("{byte:02x}"));
+        writeln!(out, "{} {}", hash.concat(), fingerprint.size)
+            .map_err(|error| format!("print the hash of `{}`: {error}", path.display()))?;
     }
     Ok(())
 }
@@ -109,10 +137,37 @@ fn tree(command: &OsString, _: &OsString, _: &mut impl Write) -> Result<(), Box<
     Err(format!("{}: that needs Linux", command.display()).into())
 }
 
-fn find<'a>(listing: &'a Listing, path: &OsString) -> Result<&'a Node, String> {
-    listing
-        .find(path.as_bytes())
-        .ok_or_else(|| format!("find `{}` there", path.display()))
+fn find<'a>(listing: &'a Listing, archive: &OsString, path: &OsString) -> Result<&'a Node, String> {
+    listing.find(path.as_bytes()).ok_or_else(|| {
+        let (path, archive) = (path.display(), archive.display());
+        format!("find `{path}` in `{archive}`")
+    })
+}
+
+/// A directory as `nix nar ls --json` has it without `-R`: what is in it is named and left empty.
+#[derive(Serialize)]
+struct Names<'a> {
+    r#type: &'static str,
+    entries: BTreeMap<&'a str, Empty>,
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+impl<'a> Names<'a> {
+    fn of(entries: &'a BTreeMap<Vec<u8>, Node>) -> io::Result<Self> {
+        let named = entries.keys().map(|name| match str::from_utf8(name) {
+            Ok(name) => Ok((name, Empty {})),
+            Err(_) => {
+                let name = name.escape_ascii();
+                Err(io::Error::other(format!("name is not UTF-8: {name}")))
+            }
+        });
+        Ok(Self {
+            r#type: "directory",
+            entries: named.collect::<io::Result<_>>()?,
+        })
+    }
 }
 
 #[derive(Default)]
@@ -136,6 +191,16 @@ impl Style {
             }
         }
         Ok(style)
+    }
+
+    fn write_json(&self, node: &Node, out: &mut impl Write) -> io::Result<()> {
+        match node {
+            Node::Directory(entries) if !self.recursive => {
+                serde_json::to_writer(&mut *out, &Names::of(entries)?)?;
+            }
+            node => serde_json::to_writer(&mut *out, node)?,
+        }
+        writeln!(out)
     }
 
     fn list(&self, node: &Node, path: &[u8], out: &mut impl Write) -> io::Result<()> {

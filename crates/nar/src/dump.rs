@@ -11,13 +11,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 pub use self::ahead::dump_ahead;
 use self::directories::{Directories, Listed};
 pub use self::error::{DumpError, DumpErrorKind};
 use self::file::{File, OPEN};
 pub use self::options::DumpOptions;
+use crate::names::is_file_name;
 use crate::{Encoder, Event};
 
 /// Bytes that [`dump`] reads at a time: large enough that system calls vanish beside the copy, and
@@ -31,8 +32,9 @@ const BUFFER: usize = 64 * 1024;
 /// only for the names of the directories that are open at one time (the crate's
 /// [promises](crate#what-it-promises) say how much). Every step from the root on goes through the
 /// descriptor of the directory before it, and no symbolic link is followed, the last part of
-/// `path` included: a link is archived as a link. What leads to that last part is followed. The
-/// archive depends on nothing but names, contents, link targets and the owner's executable bit.
+/// `path` included: a link is archived as a link, with slashes behind its name, too. What leads to
+/// that last part is followed. The archive depends on nothing but names, contents, link targets and
+/// the owner's executable bit.
 ///
 /// [`Dump::fill`] hands out a [`DumpError`], and [`Read`] an [`io::Error`] around it.
 ///
@@ -75,7 +77,7 @@ impl Dump {
     /// As for [`Dump::new`].
     pub fn with(path: impl AsRef<Path>, options: DumpOptions) -> Result<Self, DumpError> {
         let path = path.as_ref();
-        let name = CString::new(path.as_os_str().as_bytes())
+        let name = CString::new(without_slashes_behind(path.as_os_str().as_bytes()))
             .map_err(|_| DumpError::system(path, "open", Errno::INVAL))?;
         Self::begin(CWD, &name, path, options)
     }
@@ -83,9 +85,12 @@ impl Dump {
     /// The archive of the entry `name` in an open directory. Messages name it by `name` alone.
     ///
     /// # Errors
-    /// As for [`Dump::new`].
+    /// As for [`Dump::new`], and if `name` is no file name.
     pub fn at(directory: impl AsFd, name: &CStr, options: DumpOptions) -> Result<Self, DumpError> {
         let path = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
+        if !is_file_name(name.to_bytes()) {
+            return Err(DumpError::system(path, "open", Errno::INVAL));
+        }
         Self::begin(directory.as_fd(), name, path, options)
     }
 
@@ -162,6 +167,9 @@ impl Dump {
         result.map_err(|kind| {
             let error = DumpError::new(self.directories.path(&self.root), kind);
             self.failed = Some(error.clone());
+            // What was to come before the entry that failed must not come behind the error.
+            self.pending.clear();
+            self.sent = 0;
             error
         })
     }
@@ -265,6 +273,14 @@ pub fn dump_with(
     }
 }
 
+/// `path` without the slashes that would have the system follow a link at its end; `/` itself stays.
+fn without_slashes_behind(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|&byte| byte != b'/') {
+        Some(last) => &path[..=last],
+        None => &path[..path.len().min(1)],
+    }
+}
+
 /// A node whose first bytes were written.
 enum Node {
     File(File),
@@ -283,8 +299,9 @@ fn open_node(
     let kind = match kind {
         // Not every file system says in the directory what an entry is.
         FileType::Unknown => {
-            let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|errno| DumpErrorKind::system("examine", errno))?;
+            let stat =
+                retry_on_intr(|| rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW))
+                    .map_err(|errno| DumpErrorKind::system("examine", errno))?;
             FileType::from_raw_mode(stat.st_mode)
         }
         kind => kind,
@@ -301,14 +318,15 @@ fn open_node(
             Ok(Node::File(file))
         }
         FileType::Directory => {
+            let flags = OPEN | OFlags::DIRECTORY;
             let descriptor =
-                rustix::fs::openat(parent, name, OPEN | OFlags::DIRECTORY, Mode::empty())
+                retry_on_intr(|| rustix::fs::openat(parent, name, flags, Mode::empty()))
                     .map_err(|errno| DumpErrorKind::system("open", errno))?;
             encode(Event::Directory)?;
             Ok(Node::Directory(descriptor))
         }
         FileType::Symlink => {
-            let target = rustix::fs::readlinkat(parent, name, Vec::new())
+            let target = retry_on_intr(|| rustix::fs::readlinkat(parent, name, Vec::new()))
                 .map_err(|errno| DumpErrorKind::system("read the link", errno))?;
             encode(Event::Symlink(target.to_bytes()))?;
             Ok(Node::Symlink)

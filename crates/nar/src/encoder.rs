@@ -74,17 +74,22 @@ impl Encoder {
     /// by itself, in place of [`Event::Data`]. The caller answers for their number.
     ///
     /// # Errors
-    /// The file has not that much data left.
+    /// No file is open, or the file has not that much data left.
     pub fn pass_data(&mut self, length: u64) -> Result<(), Error> {
-        let remaining = self.position.remaining();
-        if length > remaining {
-            return Err(Error {
-                offset: self.position.offset,
-                kind: Kind::Data { remaining },
-            });
-        }
-        self.position.advance_data(length);
-        Ok(())
+        let kind = match self.position.state {
+            State::Data { remaining, .. } if length <= remaining => {
+                self.position.advance_data(length);
+                return Ok(());
+            }
+            State::Data { remaining, .. } => Kind::Data { remaining },
+            _ => Kind::Event {
+                expected: self.expected(),
+            },
+        };
+        Err(Error {
+            offset: self.position.offset,
+            kind,
+        })
     }
 
     /// Ends the archive.

@@ -15,6 +15,16 @@ pub struct Error {
     pub kind: Kind,
 }
 
+/// The kind of an I/O error around one that every later call returns again. It is never
+/// [`io::ErrorKind::Interrupted`]: whoever reads or writes tries that again, and would for ever.
+#[cfg(target_os = "linux")]
+pub(crate) fn final_kind(kind: io::ErrorKind) -> io::ErrorKind {
+    match kind {
+        io::ErrorKind::Interrupted => io::ErrorKind::Other,
+        kind => kind,
+    }
+}
+
 /// What an [`Error`] is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

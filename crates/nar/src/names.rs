@@ -2,6 +2,13 @@ use std::cmp::Ordering;
 
 use crate::{Kind, Limits};
 
+/// Whether `name` names something in a directory, and neither the directory itself nor anything
+/// outside of it or further in.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_file_name(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/')
+}
+
 /// The directories that are open inside each other, each with the last name seen in it. Names live
 /// as long as `'n`.
 pub(crate) trait OpenDirectories<'n> {

@@ -12,11 +12,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 pub use self::error::{LeftBehind, RestoreError, RestoreErrorKind};
 pub use self::options::{Durability, RestoreOptions};
 use self::tree::Tree;
+use crate::names::is_file_name;
 use crate::{Decoder, Step};
 
 /// Restores an archive, which comes in pieces, into a file system.
@@ -56,6 +57,7 @@ pub struct Restore {
 
 /// What [`Restore::write`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "bytes behind the archive are not consumed; `Restore::write_all` refuses them"]
 #[non_exhaustive]
 pub struct Written {
     /// How many bytes of the input belong to the archive and are done with. All of them, unless
@@ -96,7 +98,7 @@ impl Restore {
             _ => Path::new("."),
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let parent = rustix::fs::openat(CWD, parent, flags, Mode::empty())
+        let parent = retry_on_intr(|| rustix::fs::openat(CWD, parent, flags, Mode::empty()))
             .map_err(|errno| failed("open the parent of", errno))?;
         Self::begin(parent, name, path, options)
     }
@@ -107,8 +109,7 @@ impl Restore {
         path: &Path,
         options: RestoreOptions,
     ) -> Result<Self, RestoreError> {
-        let is_name =
-            !matches!(name.as_bytes(), b"" | b"." | b"..") && !name.as_bytes().contains(&b'/');
+        let is_name = is_file_name(name.as_bytes());
         let name = CString::new(name.as_bytes()).ok().filter(|_| is_name);
         let name = name.ok_or_else(|| RestoreError::system(path, "create", Errno::INVAL))?;
         Ok(Self {

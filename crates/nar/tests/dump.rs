@@ -56,6 +56,42 @@ fn a_link_at_the_root_is_dumped_as_a_link() {
 }
 
 #[test]
+fn slashes_behind_a_link_at_the_root_do_not_have_it_followed() {
+    let place = tempdir().unwrap();
+    let path = place.path().join("link");
+    symlink("/etc", &path).unwrap();
+    for slashes in ["/", "//"] {
+        let path = path.to_str().unwrap().to_owned() + slashes;
+        let tree = dumped(Path::new(&path));
+        assert_eq!(tree, Tree::Symlink(b"/etc".to_vec()), "{path}");
+    }
+    // What leads to the last part is followed, and a directory may be called as one.
+    fs::create_dir(place.path().join("directory")).unwrap();
+    symlink(place.path(), place.path().join("here")).unwrap();
+    let tree = dumped(&place.path().join("here/directory/"));
+    assert_eq!(tree, Tree::Directory([].into()));
+    for root in ["/", "//"] {
+        Dump::new(root).unwrap();
+    }
+    assert_eq!(Dump::new("").unwrap_err().path, Path::new(""));
+}
+
+#[test]
+fn names_that_are_none_are_refused() {
+    let place = tempdir().unwrap();
+    fs::create_dir_all(place.path().join("a/b")).unwrap();
+    let parent = File::open(place.path()).unwrap();
+    for name in [c"", c".", c"..", c"a/b", c"a/", c"/"] {
+        let error = Dump::at(&parent, name, DumpOptions::default()).unwrap_err();
+        let DumpErrorKind::System { operation, errno } = error.kind else {
+            panic!("{name:?}: {error}")
+        };
+        assert_eq!((operation, errno), ("open", 22), "{name:?}");
+    }
+    Dump::at(&parent, c"a", DumpOptions::default()).unwrap();
+}
+
+#[test]
 fn order_is_by_bytes_whatever_the_file_system_says() {
     let place = tempdir().unwrap();
     // The first eight bytes are compared apart from the rest.
@@ -278,6 +314,32 @@ fn a_growing_file_is_found_out_with_buffers_of_any_size() {
 }
 
 #[test]
+fn nothing_comes_behind_an_error() {
+    let place = tempdir().unwrap();
+    let socket = place.path().join("socket");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    for size in 1..=200 {
+        let mut dump = Dump::new(place.path()).unwrap();
+        let mut buffer = vec![0; size];
+        let mut archive = Vec::new();
+        let first = loop {
+            match dump.fill(&mut buffer) {
+                Ok(0) => panic!("not found out with a buffer of {size}"),
+                Ok(length) => archive.extend_from_slice(&buffer[..length]),
+                Err(error) => break error,
+            }
+        };
+        assert_special(&first, &socket, "socket");
+        // The magic word and the root, and nothing of an entry without a node.
+        assert_eq!(archive.len(), 80, "buffer of {size}");
+        for _ in 0..10 {
+            let again = dump.fill(&mut buffer).unwrap_err();
+            assert_special(&again, &socket, "socket");
+        }
+    }
+}
+
+#[test]
 fn a_directory_swapped_for_a_link_is_not_followed() {
     let place = tempdir().unwrap();
     let secret = tempdir().unwrap();
@@ -369,6 +431,41 @@ fn case_hack_is_taken_off_and_collisions_are_errors() {
         panic!("{error}")
     };
     assert_eq!((offset, kind), (432, Kind::NameTwice));
+}
+
+#[test]
+fn filters_are_asked_by_the_archives_names_and_errors_tell_the_file_systems() {
+    let place = tempdir().unwrap();
+    let directory = place.path().join("directory~nix~case~hack~1");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("kept~nix~case~hack~2"), "").unwrap();
+    fs::write(directory.join("dropped~nix~case~hack~3"), "").unwrap();
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let options = || {
+        let asked = seen.clone();
+        let keep = move |path: &Path| {
+            asked.lock().unwrap().push(path.to_owned());
+            path != Path::new("directory/dropped")
+        };
+        DumpOptions::default().filter(keep).case_hack(true)
+    };
+    let mut archive = Vec::new();
+    nar::dump_with(place.path(), &mut archive, options()).unwrap();
+    let Tree::Directory(entries) = Tree::decode(&archive).unwrap() else {
+        panic!("no directory")
+    };
+    assert_eq!(names(&entries[&b"directory"[..]]), [b"kept"]);
+    let mut seen = std::mem::take(&mut *seen.lock().unwrap());
+    seen.sort();
+    assert_eq!(
+        seen,
+        ["directory", "directory/dropped", "directory/kept"].map(Path::new)
+    );
+
+    let socket = directory.join("socket~nix~case~hack~1");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let error = nar::dump_with(place.path(), &mut std::io::sink(), options()).unwrap_err();
+    assert_special(&error, &socket, "socket");
 }
 
 #[test]

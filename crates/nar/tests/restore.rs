@@ -271,7 +271,7 @@ fn whatever_was_begun_is_removed() {
             assert!(is_empty(&place), "ended at {end}");
 
             let mut dropped = Restore::to(&path, options).unwrap();
-            dropped.write(&archive[..end]).unwrap();
+            dropped.write_all(&archive[..end]).unwrap();
             drop(dropped);
             assert!(is_empty(&place), "dropped at {end}");
         }
@@ -283,7 +283,7 @@ fn an_abandoned_restore_stays_abandoned() {
     let (place, path) = place();
     let mut restore = Restore::to(&path, RestoreOptions::default()).unwrap();
     let archive = sample();
-    restore.write(&archive[..300]).unwrap();
+    restore.write_all(&archive[..300]).unwrap();
     restore.write(&[0xff; 64]).unwrap_err();
     for input in [&archive[..], b""] {
         let error = restore.write(input).unwrap_err();
@@ -298,7 +298,7 @@ fn an_abandoned_restore_stays_abandoned() {
 fn what_replaced_the_root_is_left_alone_and_reported() {
     let (_place, path) = place();
     let mut restore = Restore::to(&path, RestoreOptions::default()).unwrap();
-    restore.write(&sample()[..300]).unwrap();
+    restore.write_all(&sample()[..300]).unwrap();
     fs::rename(&path, path.with_extension("stolen")).unwrap();
     fs::create_dir(&path).unwrap();
     fs::write(path.join("mine"), "mine").unwrap();
@@ -313,7 +313,7 @@ fn what_replaced_the_root_is_left_alone_and_reported() {
 fn what_cannot_be_removed_is_reported_and_all_else_is() {
     let (_place, path) = place();
     let mut restore = Restore::to(&path, RestoreOptions::default()).unwrap();
-    restore.write(&sample()[..900]).unwrap();
+    restore.write_all(&sample()[..900]).unwrap();
     // Someone else puts more directories inside each other than a removal goes into.
     let deep = path.join("d/".repeat(300));
     fs::create_dir_all(&deep).unwrap();

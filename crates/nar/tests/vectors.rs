@@ -72,6 +72,24 @@ accepted! {
            b")";
 }
 
+/// What `nix-store --dump` of Nix 2.8.0 wrote of a tree with a node of every kind.
+#[test]
+fn an_archive_of_nix_store_is_spelled_alike() {
+    let archive = include_bytes!("data/nix-store-2.8.0.nar");
+    let tree = directory([
+        (
+            b"directory",
+            directory([(b"nested", directory([(b"\xff", file(false, b"12345678"))]))]),
+        ),
+        (b"empty", file(false, b"")),
+        (b"executable", file(true, b"#!/bin/sh\n")),
+        (b"link", link(b"plain")),
+        (b"plain", file(false, b"hello\n")),
+    ]);
+    assert_eq!(Tree::decode(archive).unwrap(), tree);
+    assert_eq!(tree.encode().unwrap(), archive);
+}
+
 /// One line per input that is no archive: its words, where it goes wrong, and how.
 macro_rules! refused {
     ($($name:ident: $($word:expr),+ => $offset:expr, $kind:expr;)+) => {$(

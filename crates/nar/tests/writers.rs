@@ -10,7 +10,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use nar::testing::Tree;
-use nar::{Event, Events, Kind, WriteError, Writer};
+use nar::{Encoder, Event, Events, Kind, WriteError, Writer};
 use tokio::io::AsyncWrite;
 
 /// Data that is gathered, data that is not, and many small events.
@@ -221,4 +221,33 @@ fn data_is_copied_from_a_source() {
         writer.finish().await
     });
     assert!(written.unwrap().unwrap() == tree.encode().unwrap());
+}
+
+#[test]
+fn data_out_of_place_is_refused_whatever_its_size() {
+    for size in [0, 1, 64 * 1024 - 1, 64 * 1024, 100_000] {
+        let data = vec![b'x'; size];
+        let mut writer = Writer::new(Vec::new());
+        writer.write(Event::Directory).unwrap();
+        let WriteError::Archive(error) = writer.write(Event::Data(&data)).unwrap_err() else {
+            panic!("{size} bytes")
+        };
+        let expected = "an entry or the directory's end";
+        assert_eq!(error.kind, Kind::Event { expected }, "{size} bytes");
+        writer.write(Event::DirectoryEnd).unwrap();
+        assert_eq!(writer.finish().unwrap().len(), 96);
+
+        let mut encoder = Encoder::new();
+        let error = encoder.pass_data(size as u64).unwrap_err();
+        let expected = "a file, a directory or a symlink";
+        assert_eq!(error.kind, Kind::Event { expected }, "{size} bytes");
+        let file = Event::File {
+            executable: false,
+            size: 10,
+        };
+        encoder.encode(file, &mut Vec::new()).unwrap();
+        let error = encoder.pass_data(11).unwrap_err();
+        assert_eq!(error.kind, Kind::Data { remaining: 10 });
+        encoder.pass_data(10).unwrap();
+    }
 }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, RawDir};
+use rustix::io::Errno;
 
 use super::DumpErrorKind;
 use super::options::{DumpOptions, Filter};
@@ -81,7 +82,12 @@ impl Directories {
         let descriptor = &self.open[self.open.len() - 1].descriptor;
         let mut listing = RawDir::new(descriptor, &mut self.listing);
         while let Some(entry) = listing.next() {
-            let entry = entry.map_err(|errno| DumpErrorKind::system("list", errno))?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                // Nothing was passed over, and the kernel is asked again.
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(DumpErrorKind::system("list", errno)),
+            };
             let name = entry.file_name();
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
@@ -106,10 +112,11 @@ impl Directories {
         let Some(mut filter) = self.filter.take() else {
             return;
         };
-        let mut path = self.path(Path::new(""));
-        let names = &self.names;
+        let (names, case_hack) = (&self.names, self.case_hack);
+        let mut path = self.path_of_names(Path::new(""), |name| archive_name(name, case_hack));
         let kept = self.entries.split_off(first).into_iter().filter(|entry| {
-            path.push(OsStr::from_bytes(name_at(names, entry.name).to_bytes()));
+            let name = archive_name(name_at(names, entry.name), case_hack);
+            path.push(OsStr::from_bytes(name));
             let keep = filter(&path);
             path.pop();
             keep
@@ -140,13 +147,19 @@ impl Directories {
         }
     }
 
-    /// The path of the entry that [`Directories::next`] returned last, under `root`.
+    /// The path in the file system of the entry that [`Directories::next`] returned last, under
+    /// `root`.
     pub(super) fn path(&self, root: &Path) -> PathBuf {
+        self.path_of_names(root, CStr::to_bytes)
+    }
+
+    /// [`Directories::path`] made of what `spelled` makes of names in the file system.
+    fn path_of_names(&self, root: &Path, spelled: impl Fn(&CStr) -> &[u8]) -> PathBuf {
         let mut path = root.to_owned();
         for directory in &self.open {
             if directory.next > directory.first_entry {
                 let name = name_at(&self.names, self.entries[directory.next - 1].name);
-                path.push(OsStr::from_bytes(name.to_bytes()));
+                path.push(OsStr::from_bytes(spelled(name)));
             }
         }
         path

@@ -142,6 +142,25 @@ impl From<DumpError> for io::Error {
             DumpErrorKind::Shrank { .. } | DumpErrorKind::Grew { .. } => io::ErrorKind::InvalidData,
             DumpErrorKind::Sink(error) => error.kind(),
         };
-        Self::new(kind, error)
+        Self::new(crate::error::final_kind(kind), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_try_again_what_fails_every_time() {
+        let interrupted = Arc::new(io::ErrorKind::Interrupted.into());
+        for kind in [
+            DumpErrorKind::system("open", Errno::INTR),
+            DumpErrorKind::Sink(interrupted),
+        ] {
+            let error = io::Error::from(DumpError::new("path", kind));
+            assert_eq!(error.kind(), io::ErrorKind::Other, "{error}");
+        }
+        let error = DumpError::system(Path::new("path"), "open", Errno::NOENT);
+        assert_eq!(io::Error::from(error).kind(), io::ErrorKind::NotFound);
     }
 }

@@ -2,6 +2,7 @@ use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::retry_on_intr;
 
 use super::DumpErrorKind;
 
@@ -25,9 +26,9 @@ pub(super) struct File {
 impl File {
     /// Opens a regular file; says whether its owner may execute it.
     pub(super) fn open(parent: BorrowedFd<'_>, name: &CStr) -> Result<(Self, bool), DumpErrorKind> {
-        let descriptor = rustix::fs::openat(parent, name, OPEN, Mode::empty())
+        let descriptor = retry_on_intr(|| rustix::fs::openat(parent, name, OPEN, Mode::empty()))
             .map_err(|errno| DumpErrorKind::system("open", errno))?;
-        let stat = rustix::fs::fstat(&descriptor)
+        let stat = retry_on_intr(|| rustix::fs::fstat(&descriptor))
             .map_err(|errno| DumpErrorKind::system("examine", errno))?;
         // Something else may stand here since the directory was read.
         match FileType::from_raw_mode(stat.st_mode) {
@@ -80,7 +81,7 @@ impl File {
     }
 
     fn read_some(&self, room: &mut [u8]) -> Result<usize, DumpErrorKind> {
-        rustix::io::retry_on_intr(|| rustix::io::read(&self.descriptor, &mut *room))
+        retry_on_intr(|| rustix::io::read(&self.descriptor, &mut *room))
             .map_err(|errno| DumpErrorKind::system("read", errno))
     }
 }

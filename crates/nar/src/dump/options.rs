@@ -38,7 +38,9 @@ impl DumpOptions {
         self
     }
 
-    /// Leave out every entry, and all in it, for whose path from the root `keep` says false.
+    /// Leave out every entry, and all in it, for whose path from the root `keep` says false. The
+    /// path is the archive's: with [`DumpOptions::case_hack`], its names are without what that
+    /// takes off, in whatever order the options were given.
     #[must_use]
     pub fn filter(mut self, keep: impl FnMut(&Path) -> bool + Send + 'static) -> Self {
         self.filter = Some(Box::new(keep));

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 /// What the machine's policy puts on everything and is not ours to take off. The default of Nix's
 /// setting `ignored-acls`.
@@ -18,11 +18,11 @@ pub(super) fn remove_inherited(descriptor: BorrowedFd<'_>) -> Result<(), Errno> 
     // Nearly always there are none, so the kernel is not asked first how long their list is.
     let mut short = [0; 256];
     let mut long = Vec::new();
-    let names = match rustix::fs::flistxattr(descriptor, &mut short) {
+    let names = match retry_on_intr(|| rustix::fs::flistxattr(descriptor, &mut short)) {
         Ok(length) => &short[..length],
         Err(Errno::RANGE) => {
             long.resize(LONGEST_LIST, 0);
-            let length = rustix::fs::flistxattr(descriptor, &mut long)?;
+            let length = retry_on_intr(|| rustix::fs::flistxattr(descriptor, &mut long))?;
             &long[..length]
         }
         Err(errno) => return ignore_absent(errno),
@@ -32,7 +32,7 @@ pub(super) fn remove_inherited(descriptor: BorrowedFd<'_>) -> Result<(), Errno> 
             continue;
         };
         if !KEPT.contains(&name.to_bytes()) {
-            rustix::fs::fremovexattr(descriptor, name).or_else(ignore_absent)?;
+            retry_on_intr(|| rustix::fs::fremovexattr(descriptor, name)).or_else(ignore_absent)?;
         }
     }
     Ok(())

@@ -156,6 +156,25 @@ impl From<RestoreError> for io::Error {
             RestoreErrorKind::Source(error) => error.kind(),
             RestoreErrorKind::Abandoned => io::ErrorKind::Other,
         };
-        Self::new(kind, error)
+        Self::new(crate::error::final_kind(kind), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_try_again_what_fails_every_time() {
+        let interrupted = Arc::new(io::ErrorKind::Interrupted.into());
+        for kind in [
+            RestoreErrorKind::system("open", Errno::INTR),
+            RestoreErrorKind::Source(interrupted),
+        ] {
+            let error = io::Error::from(RestoreError::new("path", kind));
+            assert_eq!(error.kind(), io::ErrorKind::Other, "{error}");
+        }
+        let error = RestoreError::system(Path::new("path"), "open", Errno::NOENT);
+        assert_eq!(io::Error::from(error).kind(), io::ErrorKind::NotFound);
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::vec;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::LeftBehind;
 
@@ -57,14 +57,14 @@ pub(super) fn remove(
     let root = match root {
         Ok(root) => root,
         Err(unknown) => {
-            return match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+            return match unlink(parent, name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => Vec::new(),
                 Err(_) => vec![LeftBehind::new(path, Some(unknown.raw_os_error()))],
             };
         }
     };
     let mut removal = Removal::new(parent, path, root, depth);
-    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+    match look_at(parent, name) {
         Err(Errno::NOENT) => {}
         Err(errno) => removal.leave(Some(errno)),
         Ok(stat) if Identity::of(&stat) != root => removal.leave(None),
@@ -137,7 +137,7 @@ impl<'a> Removal<'a> {
     /// Removes something, or opens it if it is a directory.
     fn begin(&mut self, name: CString, kind: FileType) {
         let removed = match self.is_directory(&name, kind) {
-            Ok(false) => rustix::fs::unlinkat(self.holder(), &*name, AtFlags::empty()),
+            Ok(false) => unlink(self.holder(), &name, AtFlags::empty()),
             Ok(true) => match self.enter(&name) {
                 Ok(Some(descriptor)) => {
                     self.open.push(Directory {
@@ -152,8 +152,7 @@ impl<'a> Removal<'a> {
                 }
                 Ok(None) => return self.leave(None),
                 // An empty one need not be opened.
-                Err(errno) => rustix::fs::unlinkat(self.holder(), &*name, AtFlags::REMOVEDIR)
-                    .map_err(|_| errno),
+                Err(errno) => unlink(self.holder(), &name, AtFlags::REMOVEDIR).map_err(|_| errno),
             },
             Err(errno) => Err(errno),
         };
@@ -165,7 +164,7 @@ impl<'a> Removal<'a> {
         if kind != FileType::Unknown {
             return Ok(kind == FileType::Directory);
         }
-        let stat = rustix::fs::statat(self.holder(), name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let stat = look_at(self.holder(), name)?;
         Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
     }
 
@@ -176,8 +175,9 @@ impl<'a> Removal<'a> {
             return Err(Errno::LOOP);
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(self.holder(), name, flags, Mode::empty())?;
-        let identity = Identity::of(&rustix::fs::fstat(&directory)?);
+        let open = || rustix::fs::openat(self.holder(), name, flags, Mode::empty());
+        let directory = retry_on_intr(open)?;
+        let identity = Identity::of(&retry_on_intr(|| rustix::fs::fstat(&directory))?);
         if self.open.is_empty() && identity != self.root {
             return Ok(None);
         }
@@ -185,7 +185,7 @@ impl<'a> Removal<'a> {
             return Err(Errno::XDEV);
         }
         // A completed directory of a store is not writable.
-        rustix::fs::fchmod(&directory, Mode::RWXU)?;
+        retry_on_intr(|| rustix::fs::fchmod(&directory, Mode::RWXU))?;
         Ok(Some(directory))
     }
 
@@ -194,7 +194,7 @@ impl<'a> Removal<'a> {
         let Some(mut directory) = self.open.pop() else {
             return;
         };
-        let removed = rustix::fs::unlinkat(self.holder(), &*directory.name, AtFlags::REMOVEDIR);
+        let removed = unlink(self.holder(), &directory.name, AtFlags::REMOVEDIR);
         let is_left = removed == Err(Errno::NOTEMPTY);
         let may_help = failed.is_none() && directory.has_shrunk && directory.passes < PASSES;
         if is_left && may_help && directory.rewind().is_ok() {
@@ -242,6 +242,14 @@ impl Directory {
     }
 }
 
+fn unlink(holder: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> Result<(), Errno> {
+    retry_on_intr(|| rustix::fs::unlinkat(holder, name, flags))
+}
+
+fn look_at(holder: BorrowedFd<'_>, name: &CStr) -> Result<Stat, Errno> {
+    retry_on_intr(|| rustix::fs::statat(holder, name, AtFlags::SYMLINK_NOFOLLOW))
+}
+
 /// The next entries of a directory: none behind the last.
 fn list(
     directory: &OwnedFd,
@@ -250,7 +258,10 @@ fn list(
     let mut entries = Vec::new();
     let mut listing = RawDir::new(directory, buffer);
     while let Some(entry) = listing.next() {
-        let entry = entry?;
+        let entry = match entry {
+            Err(Errno::INTR) => continue,
+            entry => entry?,
+        };
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
             entries.push((entry.file_name().to_owned(), entry.file_type()));
         }

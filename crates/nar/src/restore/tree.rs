@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::remove::{self, Identity};
 use super::{Durability, RestoreError, RestoreErrorKind, RestoreOptions, attributes};
@@ -157,10 +157,11 @@ impl Tree {
             (false, true) => 0o777,
         };
         let (parent, name) = self.place();
-        let descriptor = rustix::fs::openat(parent, name, CREATE, Mode::from_raw_mode(mode))
+        let mode = Mode::from_raw_mode(mode);
+        let descriptor = retry_on_intr(|| rustix::fs::openat(parent, name, CREATE, mode))
             .map_err(|errno| RestoreErrorKind::system("create", errno))?;
         if self.is_empty() {
-            self.begin(rustix::fs::fstat(&descriptor))?;
+            self.begin(retry_on_intr(|| rustix::fs::fstat(&descriptor)))?;
             self.begin_bare(&descriptor)?;
         }
         self.file = Some(File {
@@ -194,7 +195,8 @@ impl Tree {
                 .map_err(|errno| RestoreErrorKind::system("set the mode of", errno))?;
             set_time(&file.descriptor)?;
         }
-        self.flush(&file.descriptor)
+        self.flush(&file.descriptor)?;
+        close(file.descriptor).map_err(|errno| RestoreErrorKind::system("close", errno))
     }
 
     /// Gives a file exactly the mode of a store, which creating it did unless something takes
@@ -204,26 +206,31 @@ impl Tree {
         let known = &mut self.has_exact_mode[usize::from(file.executable)];
         let is_exact = match *known {
             Some(is_exact) => is_exact,
-            None => Mode::from_raw_mode(rustix::fs::fstat(&file.descriptor)?.st_mode) == mode,
+            None => {
+                let stat = retry_on_intr(|| rustix::fs::fstat(&file.descriptor))?;
+                Mode::from_raw_mode(stat.st_mode) == mode
+            }
         };
         *known = Some(is_exact);
         if is_exact {
             Ok(())
         } else {
-            rustix::fs::fchmod(&file.descriptor, mode)
+            retry_on_intr(|| rustix::fs::fchmod(&file.descriptor, mode))
         }
     }
 
     fn create_symlink(&mut self, target: &[u8]) -> Result<(), RestoreErrorKind> {
         let (parent, name) = self.place();
-        rustix::fs::symlinkat(target, parent, name)
+        retry_on_intr(|| rustix::fs::symlinkat(target, parent, name))
             .map_err(|errno| RestoreErrorKind::system("create", errno))?;
         if self.is_empty() {
-            self.begin(rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW))?;
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            self.begin(retry_on_intr(|| rustix::fs::statat(parent, name, flags)))?;
         }
         if self.options.canonical {
             let (parent, name) = self.place();
-            rustix::fs::utimensat(parent, name, &STORE_TIME, AtFlags::SYMLINK_NOFOLLOW)
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            retry_on_intr(|| rustix::fs::utimensat(parent, name, &STORE_TIME, flags))
                 .map_err(|errno| RestoreErrorKind::system("set the time of", errno))?;
         }
         Ok(())
@@ -233,16 +240,16 @@ impl Tree {
         // A store's directory is nobody else's before it is complete.
         let mode = Mode::from_raw_mode(if self.options.canonical { 0o700 } else { 0o777 });
         let (parent, name) = self.place();
-        rustix::fs::mkdirat(parent, name, mode)
+        retry_on_intr(|| rustix::fs::mkdirat(parent, name, mode))
             .map_err(|errno| RestoreErrorKind::system("create", errno))?;
-        let opened = rustix::fs::openat(parent, name, ENTER, Mode::empty());
+        let opened = retry_on_intr(|| rustix::fs::openat(parent, name, ENTER, Mode::empty()));
         let is_root = self.is_empty();
         if let (true, Err(errno)) = (is_root, &opened) {
             self.state = State::Begun(Err(*errno));
         }
         let descriptor = opened.map_err(|errno| RestoreErrorKind::system("open", errno))?;
         if is_root {
-            self.begin(rustix::fs::fstat(&descriptor))?;
+            self.begin(retry_on_intr(|| rustix::fs::fstat(&descriptor)))?;
             self.begin_bare(&descriptor)?;
         }
         let path = self.relative.len().saturating_sub(1);
@@ -260,7 +267,8 @@ impl Tree {
         };
         self.relative.truncate(directory.path);
         if self.options.canonical {
-            rustix::fs::fchmod(&directory.descriptor, Mode::from_raw_mode(0o555))
+            let mode = Mode::from_raw_mode(0o555);
+            retry_on_intr(|| rustix::fs::fchmod(&directory.descriptor, mode))
                 .map_err(|errno| RestoreErrorKind::system("set the mode of", errno))?;
             set_time(&directory.descriptor)?;
         }
@@ -293,7 +301,8 @@ impl Tree {
         if self.options.durability != Durability::Power {
             return Ok(());
         }
-        rustix::fs::fsync(descriptor).map_err(|errno| RestoreErrorKind::system("flush", errno))
+        retry_on_intr(|| rustix::fs::fsync(descriptor))
+            .map_err(|errno| RestoreErrorKind::system("flush", errno))
     }
 
     /// Everything was created: flushes what is flushed at the end.
@@ -301,7 +310,7 @@ impl Tree {
         match self.options.durability {
             Durability::Process => Ok(()),
             Durability::Power => self.flush(&self.parent),
-            Durability::PowerAtEnd => rustix::fs::syncfs(&self.parent)
+            Durability::PowerAtEnd => retry_on_intr(|| rustix::fs::syncfs(&self.parent))
                 .map_err(|errno| RestoreErrorKind::system("flush the file system of", errno)),
         }
     }
@@ -346,6 +355,15 @@ impl Drop for Tree {
 }
 
 fn set_time(descriptor: &OwnedFd) -> Result<(), RestoreErrorKind> {
-    rustix::fs::futimens(descriptor, &STORE_TIME)
+    retry_on_intr(|| rustix::fs::futimens(descriptor, &STORE_TIME))
         .map_err(|errno| RestoreErrorKind::system("set the time of", errno))
+}
+
+/// Closes a file and says what that came to: network file systems, quotas and FUSE may say only
+/// now that data is lost. When a signal interrupts it, Linux has closed the file all the same.
+fn close(descriptor: OwnedFd) -> Result<(), Errno> {
+    match nix::unistd::close(descriptor) {
+        Ok(()) | Err(nix::Error::EINTR) => Ok(()),
+        Err(errno) => Err(Errno::from_raw_os_error(errno as i32)),
+    }
 }

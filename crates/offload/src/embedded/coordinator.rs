@@ -282,7 +282,7 @@ impl Coordinator {
         digest.observe(&archive);
         let fingerprint = digest.finish();
         let mut restore = restore_at(&self.folder.join("store"), path.base_name())?;
-        restore.write(&archive).map_err(io::Error::other)?;
+        restore.write_all(&archive).map_err(io::Error::other)?;
         restore.finish().map_err(io::Error::other)?;
         self.database.register(
             &[ValidPathInfo {

@@ -110,7 +110,9 @@ impl DirectoryStore {
                 break;
             }
             observers.observe(&buffer[..length]);
-            restore.write(&buffer[..length]).map_err(io::Error::other)?;
+            restore
+                .write_all(&buffer[..length])
+                .map_err(io::Error::other)?;
         }
         restore.finish().map_err(io::Error::other)?;
         let (digest, references) = observers;

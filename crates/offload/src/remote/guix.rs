@@ -341,6 +341,15 @@ mod tests {
     }
 
     #[test]
+    fn what_imports_talks_to_the_machines_own_daemon() {
+        assert_eq!(import_command(None), "guix archive --import");
+        assert_eq!(
+            import_command(Some("/srv/it's/socket")),
+            r"GUIX_DAEMON_SOCKET='/srv/it'\''s/socket' guix archive --import"
+        );
+    }
+
+    #[test]
     fn load_is_per_core_and_disk_in_bytes() {
         let answer = |configuration: &str| {
             parse_condition(&format!(

@@ -23,7 +23,8 @@ pub(crate) const PIECE: usize = 256 << 10;
 pub(crate) enum Goal {
     /// So many bytes that came and were not used, or the end of the input.
     Buffered(usize),
-    /// No more than so many bytes to be sent.
+    /// No more than so many bytes to be sent, to a peer that takes them: where writing has failed, the end of the
+    /// input, which tells why, or as much of it as may be held.
     Unsent(usize),
     /// Everything sent and flushed.
     Flushed,
@@ -153,6 +154,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Streams<R, W> {
             let sending = self.poll_send(task, connection);
             let reached = match goal {
                 Goal::Buffered(count) => connection.incoming().len() >= count,
+                Goal::Unsent(_) if self.write_failed => full(connection),
                 Goal::Unsent(count) => connection.outgoing().len() <= count,
                 Goal::Flushed => sending.is_ready(),
             };

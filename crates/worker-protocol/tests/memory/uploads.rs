@@ -4,8 +4,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context as Task, Poll};
 
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use worker_protocol::client::{Event, Options, Progress};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
+use worker_protocol::client::{Client, Event, Options, Progress};
 use worker_protocol::operation::{
     AddMultipleToStore, AddTextToStore, AddToStoreNar, IsValidPath, NarFromPath, Operation,
 };
@@ -619,4 +619,51 @@ fn no_more_than_what_came_is_held_for_a_length_that_was_only_announced() {
         Ok(Progress::NeedBytes(16 << 20))
     );
     assert!(session.space().len() <= 1 << 20);
+}
+
+/// A writer that fails is often seen before the end of what the peer has said, which is waited for: an upload that
+/// never has to wait would read all of its data for nobody.
+#[tokio::test]
+async fn an_upload_to_who_takes_nothing_waits_for_the_end_of_what_is_said() {
+    for said in [&b""[..], b"a last word"] {
+        let (reader, mut mouth) = duplex(1 << 10);
+        let (writer, ear) = duplex(1 << 20);
+        let mut client = Client::new(
+            reader,
+            writer,
+            Options {
+                version: Version::nix(32),
+                assume: Some(Version::nix(32)),
+                ..Options::nix(store_path::StoreDir::NIX)
+            },
+        );
+        let mut operation = add(0);
+        operation.path.info.nar_size = 1 << 30;
+        let log = &mut |_| {};
+        let mut upload = client.upload(&operation).await.expect("begun");
+        drop(ear);
+        let peer = tokio::spawn(async move {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            mouth.write_all(said).await.expect("it is read");
+            tokio::task::yield_now().await;
+        });
+        let error = within(async {
+            let mut taken = 0;
+            loop {
+                match upload.write(&[4; 1 << 16], log).await {
+                    Ok(()) => taken += 1 << 16,
+                    Err(error) => break error,
+                }
+                assert!(taken < 4 << 20, "{taken} bytes are read for nobody");
+            }
+        })
+        .await;
+        peer.await.expect("it is done");
+        match said {
+            b"" => assert!(matches!(error, Error::Closed { .. }), "{error:?}"),
+            _ => assert!(matches!(error, Error::Incompatible(_)), "{error:?}"),
+        }
+    }
 }

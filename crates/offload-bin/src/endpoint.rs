@@ -40,6 +40,7 @@ impl Endpoint {
             state_dir: directories.state,
             identity: surroundings.identity,
             timeouts: surroundings.timeouts,
+            host_bounds: surroundings.bounds,
             bounds: sizes.bound(bounds),
         };
         Ok(Endpoint {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use nix::unistd::{Uid, User, gethostname};
 use offload::hook::{GuixSurroundings, Surroundings};
 use offload::link::{Identity, Timeouts};
-use offload::local::{GuixDirectories, GuixKeys, Limits, OUTPUT_LOCK, StoreDirectories};
+use offload::local::{
+    GuixDirectories, GuixKeys, GuixProgram, HostBounds, Limits, StoreDirectories,
+};
 use offload::machines::scheme::{GuixRepl, MachineFile, read_machine_file};
 use offload::store;
 
@@ -43,7 +45,7 @@ pub(crate) fn endpoint_surroundings() -> (Surroundings, store::Bounds) {
         programs: nix_programs().unwrap_or_default(),
         identity: identity(),
         timeouts: bounds.timeouts,
-        output_lock: bounds.output_lock,
+        bounds: bounds.host,
     };
     (surroundings, bounds.clients)
 }
@@ -56,24 +58,14 @@ fn nix_programs() -> Option<PathBuf> {
 }
 
 /// How long is waited, and for what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Bounds {
     /// For a machine.
     timeouts: Timeouts,
     /// For a client of the store endpoint.
     clients: store::Bounds,
-    /// For another process that brings in the same output.
-    output_lock: Duration,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Bounds {
-            timeouts: Timeouts::default(),
-            clients: store::Bounds::default(),
-            output_lock: OUTPUT_LOCK,
-        }
-    }
+    /// For others on this host.
+    host: HostBounds,
 }
 
 fn bounds() -> Bounds {
@@ -87,13 +79,15 @@ fn bounds() -> Bounds {
 /// Reads what guix-daemon reads of the environment, and the machine list.
 pub(crate) async fn guix_surroundings() -> GuixSurroundings {
     let directories = guix_directories();
+    let bounds = bounds();
     GuixSurroundings {
         machines: guix_machines(&directories, None).await.list,
         keys: guix_keys(&directories),
         directories,
         identity: identity(),
-        timeouts: bounds().timeouts,
+        timeouts: bounds.timeouts,
         limits: limits(),
+        bounds: bounds.host,
     }
 }
 
@@ -114,7 +108,10 @@ pub(crate) fn guix_directories() -> GuixDirectories {
 pub(crate) fn guix_keys(directories: &GuixDirectories) -> GuixKeys {
     GuixKeys {
         directory: directories.configuration.clone(),
-        guix: guix::program().ok(),
+        guix: guix::program().ok().map(|path| GuixProgram {
+            path,
+            patience: bounds().host.program,
+        }),
     }
 }
 
@@ -134,6 +131,7 @@ pub(crate) async fn guix_machines(
     let evaluator = guix::program().ok().map(|program| GuixRepl {
         home: home.clone(),
         cache: Some(directories.state.join("offload/machines")),
+        limit: bounds().host.program,
         ..GuixRepl::new(program)
     });
     let look_up = |name: &str| match (name, &home) {
@@ -188,15 +186,16 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Reads `connect=5,key-exchange=5,authentication=5,channel=5,greeting=5,answer=600,lock=30,keep-alive=2.5,output-lock=600`, and for clients
-/// `client-greeting=5,client-request=30,client-silence=60,client-idle=3600`, each in seconds; what is not
-/// named keeps its default.
+/// Reads `connect=5,key-exchange=5,authentication=5,channel=5,greeting=5,answer=600,lock=30,keep-alive=2.5`, for
+/// others on this host `output-lock=600,database=60,program=60`, and for clients
+/// `client-greeting=5,client-request=30,client-silence=60,client-idle=3600`, each in seconds, and
+/// `keep-alive-misses=3`, which is a number; what is not named keeps its default.
 fn parse_bounds(text: &str) -> Result<Bounds, String> {
     let mut bounds = Bounds::default();
     let Bounds {
         timeouts,
         clients,
-        output_lock,
+        host,
     } = &mut bounds;
     let pairs = text.split(',').filter(|_| !text.is_empty());
     for pair in pairs {
@@ -210,7 +209,15 @@ fn parse_bounds(text: &str) -> Result<Bounds, String> {
             "answer" => &mut timeouts.answer,
             "lock" => &mut timeouts.lock,
             "keep-alive" => &mut timeouts.keep_alive,
-            "output-lock" => &mut *output_lock,
+            "keep-alive-misses" => {
+                timeouts.keep_alive_misses = (seconds.trim().parse().ok())
+                    .filter(|misses| *misses > 0)
+                    .ok_or_else(|| format!("{name} is no whole number above zero: {seconds:?}"))?;
+                continue;
+            }
+            "output-lock" => &mut host.output_lock,
+            "database" => &mut host.database,
+            "program" => &mut host.program,
             "client-greeting" => &mut clients.greeting,
             "client-request" => &mut clients.request,
             "client-silence" => &mut clients.silence,
@@ -277,18 +284,24 @@ mod tests {
     fn bounds_are_seconds_by_name() {
         let defaults = Timeouts::default();
         assert_eq!(
-            parse_bounds("connect=5, keep-alive=0.5,client-silence=7,output-lock=9"),
+            parse_bounds(
+                "connect=5, keep-alive=0.5,keep-alive-misses=2,client-silence=7,output-lock=9"
+            ),
             Ok(Bounds {
                 timeouts: Timeouts {
                     connect: Duration::from_secs(5),
                     keep_alive: Duration::from_millis(500),
+                    keep_alive_misses: 2,
                     ..defaults
                 },
                 clients: store::Bounds {
                     silence: Duration::from_secs(7),
                     ..store::Bounds::default()
                 },
-                output_lock: Duration::from_secs(9),
+                host: HostBounds {
+                    output_lock: Duration::from_secs(9),
+                    ..HostBounds::default()
+                },
             })
         );
         let wrong = [
@@ -297,6 +310,7 @@ mod tests {
             "connect=0",
             "channel=-1",
             "channel=1e99",
+            "keep-alive-misses=1.5",
         ];
         insta::assert_snapshot!(wrong.map(|text| parse_bounds(text).unwrap_err()).join("\n"), @r#"
         no bound is called "patience"
@@ -304,6 +318,7 @@ mod tests {
         connect is no number of seconds above zero: "0"
         channel is no number of seconds above zero: "-1"
         channel is no number of seconds above zero: "1e99"
+        keep-alive-misses is no whole number above zero: "1.5"
         "#);
     }
 }

@@ -11,7 +11,7 @@ use guix_signature::{Acl, SecretKey};
 use offload::embedded::{GuixExport, Hurry, Machine};
 use offload::hook::{ExitCode, GuixArguments, GuixSurroundings, serve_guix};
 use offload::link::{Identity, Timeouts};
-use offload::local::{GuixDirectories, GuixKeys, Limits};
+use offload::local::{GuixDirectories, GuixKeys, HostBounds, Limits};
 use offload::log::{BuildLog, DaemonLog, Log};
 use offload::machines::read_builders;
 
@@ -96,6 +96,7 @@ impl Bed {
                 guix: None,
             },
             limits,
+            bounds: HostBounds::default(),
         }
     }
 

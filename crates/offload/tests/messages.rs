@@ -213,7 +213,7 @@ fn databases_that_are_none() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path();
     let open = || {
-        let error = Database::open(state, StoreDir::NIX).unwrap_err();
+        let error = Database::open(state, StoreDir::NIX, Duration::from_secs(1)).unwrap_err();
         error
             .to_string()
             .replace(&state.display().to_string(), "STATE")

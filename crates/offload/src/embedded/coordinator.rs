@@ -16,7 +16,7 @@ use worker_protocol::{NarHash, PathInfo, ValidPathInfo};
 use super::directory_store::restore_at;
 use crate::hook::{ExitCode, Surroundings, serve};
 use crate::link::{Identity, Timeouts};
-use crate::local::{Database, DatabaseError, OUTPUT_LOCK, StoreDirectories};
+use crate::local::{Database, DatabaseError, HostBounds, StoreDirectories};
 use crate::log::{BuildLog, DaemonLog, Log};
 
 /// The tables and columns of Nix's database, schema version 10, that the import touches.
@@ -113,7 +113,7 @@ impl Coordinator {
         create_database(&state)?;
         Ok(Coordinator {
             folder: folder.to_owned(),
-            database: Database::open(&state, store_dir.clone())?,
+            database: Database::open(&state, store_dir.clone(), HostBounds::default().database)?,
             store_dir,
         })
     }
@@ -412,7 +412,7 @@ impl Coordinator {
                 ..Identity::new("builder", 0, &self.folder)
             },
             timeouts: Timeouts::default(),
-            output_lock: OUTPUT_LOCK,
+            bounds: HostBounds::default(),
         }
     }
 }

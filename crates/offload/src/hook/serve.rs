@@ -1,7 +1,6 @@
 //! Serves one daemon: reads its offers, answers them, builds what was accepted.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use derivation::Derivation;
 use store_path::StorePath;
@@ -14,7 +13,9 @@ use super::requests::{Requests, ServeError, job, read_derivation};
 use crate::fleet::{Answer, Fleet, Lease, Patience};
 use crate::job::BuildOptions;
 use crate::link::{Identity, Timeouts};
-use crate::local::{LocalStore, NixPrograms, NixStore, StoreDirectories, StoreLocation};
+use crate::local::{
+    HostBounds, LocalStore, NixPrograms, NixStore, StoreDirectories, StoreLocation,
+};
 use crate::log::{Level, Log};
 use crate::machines::read_builders;
 use crate::remote::{Question, Remote, Terms};
@@ -32,9 +33,8 @@ pub struct Surroundings {
     pub identity: Identity,
     /// Bounds for connecting.
     pub timeouts: Timeouts,
-    /// How long is waited for another process that brings in the same output: [`OUTPUT_LOCK`](crate::local::OUTPUT_LOCK)
-    /// as a rule.
-    pub output_lock: Duration,
+    /// Bounds for others on this host.
+    pub bounds: HostBounds,
 }
 
 /// Serves the daemon that writes to `requests` until it hangs up or a build is done.
@@ -151,10 +151,9 @@ fn open(
     let location = StoreLocation::from_setting(settings.store(), &surroundings.directories)?;
     let fleet = open_fleet(settings, &location, surroundings, log)?;
     let programs = NixPrograms::new(surroundings.programs.clone(), settings.store());
-    let mut store = NixStore::open(location, programs)?;
+    let mut store = NixStore::open(location, programs, surroundings.bounds)?;
     store.auto_optimise = settings.auto_optimise_store()?;
     store.fsync = settings.fsync_store_paths()?;
-    store.local.output_lock = surroundings.output_lock;
     if let Some(why) = store.why_by_programs() {
         let message = format!("offload: {why}; nix-store and nix-daemon are asked instead");
         log.daemon.message(Level::Talkative, &message);

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::fleet::{Answer, Fleet, Lease, Patience, Refusals};
 use crate::job::{BuildOptions, Job};
 use crate::link::{Identity, Timeouts};
-use crate::local::{GuixDirectories, GuixKeys, GuixStore, Limits};
+use crate::local::{GuixDirectories, GuixKeys, GuixStore, HostBounds, Limits};
 use crate::log::{Level, Log};
 use crate::machines::MachineList;
 use crate::remote::{Question, Remote, Terms};
@@ -75,6 +75,8 @@ pub struct GuixSurroundings {
     pub keys: GuixKeys,
     /// Bounds for outputs.
     pub limits: Limits,
+    /// Bounds for others on this host.
+    pub bounds: HostBounds,
 }
 
 /// Serves the guix-daemon that writes to `requests` until it hangs up or a build is done.
@@ -162,9 +164,10 @@ fn open(surroundings: &GuixSurroundings, log: &mut Log) -> Result<(GuixStore, Fl
         directories,
         keys,
         limits,
+        bounds,
         ..
     } = surroundings;
-    let store = GuixStore::open(directories, keys.clone(), *limits)?;
+    let store = GuixStore::open(directories, keys.clone(), *limits, *bounds)?;
     keys.authority()?;
     let fleet = open_fleet(&store, surroundings, log)?;
     Ok((store, fleet))

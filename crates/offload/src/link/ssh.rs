@@ -466,7 +466,7 @@ impl client::Handler for Judge {
                 format!("the host has hung up: {}", said.message)
             }
             DisconnectReason::Error(Broken::Ssh(russh::Error::KeepaliveTimeout)) => format!(
-                "the host is silent: no answer to {keep_alive_misses} keepalives in {} s each (bound keep-alive, or ServerAliveInterval)",
+                "the host is silent: no answer to {keep_alive_misses} keepalives in {} s each (bounds keep-alive and keep-alive-misses, or ServerAliveInterval and ServerAliveCountMax)",
                 keep_alive.as_secs_f32()
             ),
             DisconnectReason::Error(error) => {

@@ -15,8 +15,8 @@ use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-/// How long one answer may take: Guile needs 60 ms to start on an idle machine, and seconds on a loaded one.
-const ANSWER: Duration = Duration::from_secs(60);
+use super::GuixProgram;
+
 /// Largest answer, in bytes: a signature by an RSA key of 16384 bits has some 9,000.
 const MAX_ANSWER: usize = 1 << 20;
 /// Longest number in front of an answer, in digits.
@@ -37,8 +37,13 @@ pub enum AuthenticateError {
         source: std::io::Error,
     },
     /// It does not answer.
-    #[error("no answer within {} s from {} authenticate", ANSWER.as_secs(), .0.display())]
-    Silent(PathBuf),
+    #[error("no answer within {} s (bound program) from {} authenticate", patience.as_secs_f32(), program.display())]
+    Silent {
+        /// The program.
+        program: PathBuf,
+        /// How long it was waited for.
+        patience: Duration,
+    },
     /// Its answer makes no sense.
     #[error("{} authenticate answers with nonsense: {answer:?}", program.display())]
     Nonsense {
@@ -61,13 +66,19 @@ pub enum AuthenticateError {
 #[derive(Debug)]
 pub(crate) struct Authenticate {
     program: PathBuf,
+    /// How long one answer may take.
+    patience: Duration,
     requests: ChildStdin,
     replies: BufReader<ChildStdout>,
     _process: Child,
 }
 
 impl Authenticate {
-    pub(super) fn start(program: &Path) -> Result<Self, AuthenticateError> {
+    pub(super) fn start(program: &GuixProgram) -> Result<Self, AuthenticateError> {
+        let GuixProgram {
+            path: program,
+            patience,
+        } = program;
         let failed = |source| AuthenticateError::Io {
             program: program.to_owned(),
             source,
@@ -84,6 +95,7 @@ impl Authenticate {
         let replies = process.stdout.take().expect("it is piped");
         Ok(Authenticate {
             program: program.to_owned(),
+            patience: *patience,
             requests,
             replies: BufReader::new(replies),
             _process: process,
@@ -120,9 +132,11 @@ impl Authenticate {
             request.extend(*argument);
         }
         request.push(b'\n');
-        let answered = tokio::time::timeout(ANSWER, self.exchange(&request)).await;
-        let (status, text) =
-            answered.map_err(|_| AuthenticateError::Silent(self.program.clone()))??;
+        let answered = tokio::time::timeout(self.patience, self.exchange(&request)).await;
+        let (status, text) = answered.map_err(|_| AuthenticateError::Silent {
+            program: self.program.clone(),
+            patience: self.patience,
+        })??;
         match status {
             0 => Ok(text),
             _ => Err(AuthenticateError::Refused {
@@ -183,8 +197,8 @@ impl Authenticate {
 mod tests {
     use super::*;
 
-    /// What comes of a verification where `guix authenticate` answers with `answer`.
-    async fn verified(answer: &str) -> Result<[u8; 32], String> {
+    /// What comes of a verification where `guix authenticate` answers with `answer`, and may take `patience` for it.
+    async fn verified(answer: &str, patience: Duration) -> Result<[u8; 32], String> {
         let script = r#"read -r line; printf '%s' "$0"; cat >/dev/null"#;
         let mut process = Command::new("/bin/sh")
             .args(["-c", script, answer])
@@ -195,6 +209,7 @@ mod tests {
             .unwrap();
         let mut authenticate = Authenticate {
             program: "guix".into(),
+            patience,
             requests: process.stdin.take().unwrap(),
             replies: BufReader::new(process.stdout.take().unwrap()),
             _process: process,
@@ -206,7 +221,8 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_a_status_and_a_text_of_that_length() {
         let hash = "0f".repeat(32);
-        let good = verified(&format!("0 64:{hash}")).await;
+        let long = Duration::from_secs(60);
+        let good = verified(&format!("0 64:{hash}"), long).await;
         assert_eq!(good, Ok([15; 32]));
         let mut texts = Vec::new();
         for answer in [
@@ -216,14 +232,20 @@ mod tests {
             "0 99999999:",
             "a long word without any end at all",
         ] {
-            texts.push(verified(answer).await.unwrap_err());
+            texts.push(verified(answer, long).await.unwrap_err());
         }
+        let short = Duration::from_millis(20);
+        texts.push(verified("0 64:", short).await.unwrap_err());
         insta::assert_snapshot!(texts.join("\n"));
     }
 
     #[tokio::test]
     async fn who_is_not_there_is_named() {
-        let error = Authenticate::start(Path::new("/nonexistent/guix")).unwrap_err();
+        let error = Authenticate::start(&GuixProgram {
+            path: PathBuf::from("/nonexistent/guix"),
+            patience: Duration::from_secs(60),
+        })
+        .unwrap_err();
         let text = error.to_string();
         assert!(
             text.starts_with("failed to have /nonexistent/guix authenticate: "),

@@ -22,8 +22,6 @@ const SCHEMA: &str = "10";
 const GUIX_SCHEMA: &str = "7";
 /// What is known of realisations; the table is the same in nix 2.8.0, 2.26.3 and 2.34.8.
 const CA_SCHEMA: &str = "one with a table Realisations";
-/// How long another writer is waited for.
-const BUSY: Duration = Duration::from_secs(60);
 
 /// Why the store's database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +37,7 @@ pub enum DatabaseError {
         source: rusqlite::Error,
     },
     /// Others write to it without a pause.
-    #[error("failed to {action} in {} within {} s: another process has locked it", path.display(), patience.as_secs())]
+    #[error("failed to {action} in {} within {} s (bound database): another process has locked it", path.display(), patience.as_secs_f32())]
     Busy {
         /// What was being done.
         action: &'static str,
@@ -81,13 +79,13 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
-    fn new(action: &'static str, path: &Path, source: rusqlite::Error) -> Self {
-        let path = path.to_owned();
+    fn new(action: &'static str, place: &Place, source: rusqlite::Error) -> Self {
+        let Place { path, patience } = place.clone();
         match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy) => DatabaseError::Busy {
                 action,
                 path,
-                patience: BUSY,
+                patience,
             },
             _ => DatabaseError::Sqlite {
                 action,
@@ -104,28 +102,43 @@ impl DatabaseError {
     }
 }
 
+/// Where a database is, and how long whoever writes to it is waited for.
+#[derive(Debug, Clone)]
+struct Place {
+    path: PathBuf,
+    patience: Duration,
+}
+
 /// An open database. See the module's text.
 #[derive(Debug)]
 pub struct Database {
     connection: Connection,
-    path: PathBuf,
+    place: Place,
     store_dir: StoreDir,
     /// The select list of [`Database::read_row`].
     columns: &'static str,
 }
 
 impl Database {
-    /// Opens `STATE/db/db.sqlite` after checking the schema's version.
+    /// Opens `STATE/db/db.sqlite` after checking the schema's version. Whoever else writes to it is waited for
+    /// for `patience`, here and later.
     ///
     /// # Errors
     /// When it is missing, or of another version.
-    pub fn open(state_dir: &Path, store_dir: StoreDir) -> Result<Self, DatabaseError> {
+    pub fn open(
+        state_dir: &Path,
+        store_dir: StoreDir,
+        patience: Duration,
+    ) -> Result<Self, DatabaseError> {
         let directory = state_dir.join("db");
         check_schema(&directory, SCHEMA)?;
-        let path = directory.join("db.sqlite");
+        let place = Place {
+            path: directory.join("db.sqlite"),
+            patience,
+        };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let columns = "id, hash, registrationTime, deriver, narSize, ultimate, sigs, ca";
-        let database = Self::connect(path, flags, columns, store_dir)?;
+        let database = Self::connect(place, flags, columns, store_dir)?;
         database.check_realisations(directory.join("ca-schema"))?;
         Ok(database)
     }
@@ -149,26 +162,33 @@ impl Database {
         }
     }
 
-    /// Opens Guix's database in `directory` (`/var/guix/db`) for reading.
+    /// Opens Guix's database in `directory` (`/var/guix/db`) for reading. `patience` as above.
     ///
     /// # Errors
     /// When it is missing, or of another version.
-    pub fn open_guix(directory: &Path, store_dir: StoreDir) -> Result<Self, DatabaseError> {
+    pub fn open_guix(
+        directory: &Path,
+        store_dir: StoreDir,
+        patience: Duration,
+    ) -> Result<Self, DatabaseError> {
         check_schema(directory, GUIX_SCHEMA)?;
-        let path = directory.join("db.sqlite");
+        let place = Place {
+            path: directory.join("db.sqlite"),
+            patience,
+        };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let columns = "id, hash, registrationTime, deriver, narSize, NULL, NULL, NULL";
-        Self::connect(path, flags, columns, store_dir)
+        Self::connect(place, flags, columns, store_dir)
     }
 
     fn connect(
-        path: PathBuf,
+        place: Place,
         flags: OpenFlags,
         columns: &'static str,
         store_dir: StoreDir,
     ) -> Result<Self, DatabaseError> {
-        let opened = Connection::open_with_flags(&path, flags).and_then(|connection| {
-            connection.busy_timeout(BUSY)?;
+        let opened = Connection::open_with_flags(&place.path, flags).and_then(|connection| {
+            connection.busy_timeout(place.patience)?;
             // As Nix sets it up: in WAL mode this loses no transaction but to a power cut.
             connection.pragma_update(None, "synchronous", "NORMAL")?;
             connection.pragma_update(None, "foreign_keys", true)?;
@@ -177,11 +197,11 @@ impl Database {
         match opened {
             Ok(connection) => Ok(Database {
                 connection,
-                path,
+                place,
                 store_dir,
                 columns,
             }),
-            Err(source) => Err(DatabaseError::new("open the database", &path, source)),
+            Err(source) => Err(DatabaseError::new("open the database", &place, source)),
         }
     }
 
@@ -201,7 +221,7 @@ impl Database {
             .read_references(id)
             .map_err(|source| self.failed("look up references", source))?;
         let wrong = |column, text: &str| DatabaseError::Row {
-            path: self.path.clone(),
+            path: self.place.path.clone(),
             store_path: full.clone(),
             column,
             text: text.to_owned(),
@@ -329,7 +349,7 @@ impl Database {
         text: &str,
     ) -> Result<StorePath, DatabaseError> {
         self.store_dir.parse(text).map_err(|_| DatabaseError::Row {
-            path: self.path.clone(),
+            path: self.place.path.clone(),
             store_path: full.to_owned(),
             column,
             text: text.to_owned(),
@@ -337,7 +357,7 @@ impl Database {
     }
 
     fn failed(&self, action: &'static str, source: rusqlite::Error) -> DatabaseError {
-        DatabaseError::new(action, &self.path, source)
+        DatabaseError::new(action, &self.place, source)
     }
 }
 
@@ -371,7 +391,7 @@ mod tests {
     use crate::embedded::create_database;
 
     fn open(state: &Path) -> Result<Database, DatabaseError> {
-        Database::open(state, StoreDir::NIX)
+        Database::open(state, StoreDir::NIX, Duration::from_secs(1))
     }
 
     #[test]
@@ -400,10 +420,14 @@ mod tests {
     #[test]
     fn whoever_waits_for_another_writer_says_so() {
         let error = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
-        let told = |code| DatabaseError::new("register outputs", "db.sqlite".as_ref(), error(code));
+        let place = Place {
+            path: "db.sqlite".into(),
+            patience: Duration::from_millis(2500),
+        };
+        let told = |code| DatabaseError::new("register outputs", &place, error(code));
         let texts = [rusqlite::ffi::SQLITE_BUSY, rusqlite::ffi::SQLITE_FULL].map(told);
         insta::assert_snapshot!(texts.map(|error| error.to_string()).join("\n"), @r"
-        failed to register outputs in db.sqlite within 60 s: another process has locked it
+        failed to register outputs in db.sqlite within 2.5 s (bound database): another process has locked it
         failed to register outputs in db.sqlite: Error code 13: database or disk is full
         ");
     }

@@ -9,7 +9,9 @@ use store_path::{ContentAddress, StoreDir, StorePath};
 
 use super::registry::Registry;
 use super::signed::{Destination, SignedImport};
-use super::{Database, GuixKeys, ImportError, Limits, LocalError, LocalStore, StoreLocation};
+use super::{
+    Database, GuixKeys, HostBounds, ImportError, Limits, LocalError, LocalStore, StoreLocation,
+};
 
 /// Where guix-daemon keeps its things.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,16 +56,18 @@ impl GuixStore {
         directories: &GuixDirectories,
         keys: GuixKeys,
         limits: Limits,
+        bounds: HostBounds,
     ) -> Result<Self, LocalError> {
         let store_dir = StoreDir::new(directories.store.as_str()).map_err(LocalError::StoreDir)?;
-        let database = Database::open_guix(&directories.database, store_dir.clone())?;
+        let patience = bounds.database;
+        let database = Database::open_guix(&directories.database, store_dir.clone(), patience)?;
         let location = StoreLocation {
             real_store_dir: PathBuf::from(store_dir.as_str()),
             store_dir,
             state_dir: directories.state.clone(),
         };
         Ok(GuixStore {
-            local: LocalStore::open(location, Registry::Database(database))?,
+            local: LocalStore::open(location, Registry::Database(database), bounds)?,
             keys,
             limits,
         })

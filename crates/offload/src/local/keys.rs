@@ -4,6 +4,7 @@
 //! real `guix authenticate`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use guix_signature::{Acl, SecretKey};
@@ -20,7 +21,16 @@ pub struct GuixKeys {
     /// The directory of `signing-key.sec` and `acl`, `/etc/guix`.
     pub directory: PathBuf,
     /// The real `guix`, if there is one.
-    pub guix: Option<PathBuf>,
+    pub guix: Option<GuixProgram>,
+}
+
+/// The real `guix`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuixProgram {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How long it may take for an answer: [`HostBounds::program`](super::HostBounds::program).
+    pub patience: Duration,
 }
 
 /// Signs what is sent.
@@ -37,7 +47,7 @@ pub(crate) enum Signer {
 #[derive(Debug)]
 pub(crate) struct Authority {
     acl: Acl,
-    guix: Option<PathBuf>,
+    guix: Option<GuixProgram>,
 }
 
 /// Why a signature does not do.
@@ -60,7 +70,7 @@ impl GuixKeys {
         match SecretKey::parse(&text) {
             Ok(key) => Ok(Signer::Here(Box::new(key))),
             Err(error) if error.is_unsupported() => {
-                let guix = self.guix.as_deref().ok_or(AuthenticateError::NoGuix)?;
+                let guix = self.guix.as_ref().ok_or(AuthenticateError::NoGuix)?;
                 let guix = Box::new(Authenticate::start(guix)?);
                 Ok(Signer::Guix { key: path, guix })
             }
@@ -107,7 +117,7 @@ impl Authority {
 
     /// `guix authenticate` looks into the list itself, and tells which hash was signed.
     async fn ask(&self, signature: &[u8], hash: &[u8; 32]) -> Result<(), Untrusted> {
-        let guix = self.guix.as_deref().ok_or(AuthenticateError::NoGuix);
+        let guix = self.guix.as_ref().ok_or(AuthenticateError::NoGuix);
         let started = guix.and_then(Authenticate::start);
         let mut guix = started.map_err(Untrusted::Unknown)?;
         match guix.verify(signature).await {

@@ -2,6 +2,7 @@
 //! brought in although the daemon that called us holds the locks on them.
 
 mod authenticate;
+mod bounds;
 mod check;
 mod database;
 mod guix;
@@ -21,17 +22,17 @@ mod store;
 mod temporary_roots;
 
 pub use authenticate::AuthenticateError;
+pub use bounds::HostBounds;
 pub(crate) use check::Passing;
 pub use database::{Database, DatabaseError};
 pub use guix::{GuixDirectories, GuixStore};
 pub use import::{Import, ImportError};
-pub use keys::GuixKeys;
 pub(crate) use keys::{Authority, Signer};
+pub use keys::{GuixKeys, GuixProgram};
 pub use limits::Limits;
 pub use location::{LocationError, StoreDirectories, StoreLocation};
 pub use nix::NixStore;
 pub use optimise::OptimiseError;
-pub use path_lock::OUTPUT_LOCK;
 pub(crate) use path_lock::PathLocks;
 pub use programs::{NixPrograms, ProgramError};
 pub(crate) use remove::remove_tree;

@@ -9,7 +9,7 @@ use super::optimise::Links;
 use super::programs::ByPrograms;
 use super::registry::Registry;
 use super::{
-    Database, DatabaseError, Import, ImportError, LocalError, LocalStore, NixPrograms,
+    Database, DatabaseError, HostBounds, Import, ImportError, LocalError, LocalStore, NixPrograms,
     StoreLocation,
 };
 use crate::log::Level;
@@ -31,19 +31,24 @@ impl NixStore {
     ///
     /// # Errors
     /// When one of them is missing, or the programs are.
-    pub fn open(location: StoreLocation, programs: NixPrograms) -> Result<Self, LocalError> {
+    pub fn open(
+        location: StoreLocation,
+        programs: NixPrograms,
+        bounds: HostBounds,
+    ) -> Result<Self, LocalError> {
         let store_dir = location.store_dir.clone();
-        let registry = match Database::open(&location.state_dir, store_dir.clone()) {
+        let database = Database::open(&location.state_dir, store_dir.clone(), bounds.database);
+        let registry = match database {
             // Without one there is no database either, and nobody shall make one here.
             Err(error) if error.is_of_another_schema() => {
-                let programs = ByPrograms::new(programs, store_dir, error);
+                let programs = ByPrograms::new(programs, bounds.program, store_dir, error);
                 // Whether they are there is better known before a build is accepted.
                 programs.valid(&BTreeSet::new())?;
                 Registry::Programs(Box::new(programs))
             }
             opened => Registry::Database(opened?),
         };
-        let local = LocalStore::open(location, registry)?;
+        let local = LocalStore::open(location, registry, bounds)?;
         Ok(NixStore {
             local,
             auto_optimise: false,
@@ -135,7 +140,7 @@ mod tests {
             state_dir: folder.to_owned(),
         };
         let programs = NixPrograms::new(PathBuf::from("/nowhere"), "");
-        let error = NixStore::open(location, programs).unwrap_err();
+        let error = NixStore::open(location, programs, HostBounds::default()).unwrap_err();
         error
             .to_string()
             .replace(&folder.display().to_string(), "STATE")

@@ -21,9 +21,6 @@ use super::temporary_roots::TemporaryRoots;
 use super::{LocalError, LocalStore};
 use crate::state_file;
 
-/// How long is waited, by default, for another process of this host that brings in the same output: as long
-/// as the largest may take to come over a slow link.
-pub const OUTPUT_LOCK: Duration = Duration::from_secs(3600);
 /// Pause between two tries. What is waited for is that an output is brought in.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -37,7 +34,7 @@ impl LocalStore {
     /// valid has to be asked again. Each path whose lock has to be waited for is told to `waiting`.
     ///
     /// # Errors
-    /// When a lock is not free within [`LocalStore::output_lock`], or the file system refuses.
+    /// When a lock is not free within [`HostBounds::output_lock`](super::HostBounds::output_lock), or the file system refuses.
     pub(crate) async fn lock_paths(
         &self,
         paths: &BTreeSet<StorePath>,
@@ -46,7 +43,7 @@ impl LocalStore {
         if paths.is_empty() {
             return Ok(PathLocks::default());
         }
-        let deadline = Instant::now() + self.output_lock;
+        let deadline = Instant::now() + self.bounds.output_lock;
         let mut roots = match self.temporary_roots.take() {
             Some(roots) => roots,
             None => TemporaryRoots::create(&self.location.state_dir, deadline).await?,
@@ -59,7 +56,7 @@ impl LocalStore {
         // In one order for everybody: nobody waits for another who waits for this one.
         for path in paths.difference(&valid) {
             let path = self.real_path(path);
-            let lock = PathLock::take(&path, self.output_lock, || waiting(&path));
+            let lock = PathLock::take(&path, self.bounds.output_lock, || waiting(&path));
             locks.push(lock.await?);
         }
         Ok(PathLocks(locks))

@@ -22,9 +22,6 @@ use worker_protocol::{Error, Operation, PathInfo, Realisation, ValidPathInfo};
 use self::conversation::{Conversation, Talk};
 use super::DatabaseError;
 
-/// How long a program may say nothing. Opening a store takes some 20 ms, unless others lock it.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Where Nix's own programs are, and which store they are to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NixPrograms {
@@ -73,6 +70,8 @@ impl NixPrograms {
 #[derive(Debug)]
 pub(super) struct ByPrograms {
     programs: NixPrograms,
+    /// How long one of them may say nothing.
+    patience: Duration,
     store_dir: StoreDir,
     /// Why the database is not looked at.
     why: DatabaseError,
@@ -81,9 +80,15 @@ pub(super) struct ByPrograms {
 }
 
 impl ByPrograms {
-    pub(super) fn new(programs: NixPrograms, store_dir: StoreDir, why: DatabaseError) -> Self {
+    pub(super) fn new(
+        programs: NixPrograms,
+        patience: Duration,
+        store_dir: StoreDir,
+        why: DatabaseError,
+    ) -> Self {
         ByPrograms {
             programs,
+            patience,
             store_dir,
             why,
             daemon: RefCell::new(None),
@@ -105,7 +110,7 @@ impl ByPrograms {
             Some(conversation) => conversation,
             None => {
                 let command = self.programs.command("nix-daemon", "--stdio");
-                let talk = Talk::start(command, PATIENCE);
+                let talk = Talk::start(command, self.patience);
                 let talk = talk.map_err(|reason| self.failed(action, "nix-daemon", reason))?;
                 Conversation::new(talk, self.store_dir.clone())
             }
@@ -205,7 +210,7 @@ impl ByPrograms {
             self.write_registration(valid, &mut text);
         }
         let command = self.programs.command("nix-store", "--load-db");
-        let loaded = Talk::start(command, PATIENCE).and_then(|talk| talk.run(text.as_bytes()));
+        let loaded = Talk::start(command, self.patience).and_then(|talk| talk.run(text.as_bytes()));
         loaded.map_err(|reason| self.failed("register outputs", "nix-store", reason))
     }
 

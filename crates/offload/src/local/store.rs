@@ -11,10 +11,11 @@ use derivation::Derivation;
 use store_path::{StoreDir, StorePath};
 use worker_protocol::PathInfo;
 
-use super::path_lock::OUTPUT_LOCK;
 use super::registry::Registry;
 use super::temporary_roots::TemporaryRoots;
-use super::{AuthenticateError, DatabaseError, OptimiseError, ProgramError, StoreLocation};
+use super::{
+    AuthenticateError, DatabaseError, HostBounds, OptimiseError, ProgramError, StoreLocation,
+};
 
 /// Largest `.drv` file that is read, in bytes; the largest seen in use are some tens of MiB.
 const MAX_DERIVATION: u64 = 256 << 20;
@@ -108,16 +109,18 @@ pub struct LocalStore {
     pub(super) location: StoreLocation,
     pub(super) directory: File,
     pub(super) registry: Registry,
-    /// How long is waited for whoever else brings in the same path, and for a garbage collector that does
-    /// not listen.
-    pub output_lock: Duration,
+    pub(super) bounds: HostBounds,
     /// What the garbage collector was told to keep.
     pub(super) temporary_roots: RefCell<Option<TemporaryRoots>>,
 }
 
 impl LocalStore {
     /// Opens the store's directory, beside what is known of its paths.
-    pub(super) fn open(location: StoreLocation, registry: Registry) -> Result<Self, LocalError> {
+    pub(super) fn open(
+        location: StoreLocation,
+        registry: Registry,
+        bounds: HostBounds,
+    ) -> Result<Self, LocalError> {
         let directory =
             File::open(&location.real_store_dir).map_err(|source| LocalError::Read {
                 path: location.real_store_dir.clone(),
@@ -127,7 +130,7 @@ impl LocalStore {
             location,
             directory,
             registry,
-            output_lock: OUTPUT_LOCK,
+            bounds,
             temporary_roots: RefCell::default(),
         })
     }

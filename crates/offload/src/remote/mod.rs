@@ -408,13 +408,15 @@ impl Road<'_> {
         together: usize,
         log: &mut Log,
     ) -> Result<Begun, Failure> {
+        let greeting = self.timeouts.greeting;
+        let opened = self.way.open(self.link, self.machine, greeting).await?;
         let ByteStream {
             reader,
             writer,
             traffic,
             way: place,
             said,
-        } = self.way.open(self.link, self.machine).await?;
+        } = opened;
         let store_dir = self.store_dir.clone();
         let (conversation, asked) = match said {
             Some(said) => {

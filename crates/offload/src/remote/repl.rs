@@ -17,8 +17,6 @@ use crate::link::{ByteStream, Link, LinkError};
 /// What is run on the machine: stock runs the same there.
 pub(crate) const COMMAND: &str = "guix repl -t machine";
 
-/// How long Guile may take to start and to connect: a tenth of a second on an idle machine.
-const START: Duration = Duration::from_secs(30);
 /// Most that may come before the program is at work, in bytes.
 const MAX_PREFACE: usize = 64 << 10;
 /// Most of a machine's own words that a message shows, in bytes.
@@ -27,12 +25,22 @@ const MAX_REASON: usize = 200;
 /// What the program says when it is at work.
 const CONNECTED: &str = "offload: connected";
 
-/// Opens a stream to the socket at `socket` on the machine.
-pub(super) async fn open_socket(link: &Link, socket: &str) -> Result<ByteStream, LinkError> {
+/// Opens a stream to the socket at `socket` on the machine. Guile may take `bound` to start and to connect: a tenth
+/// of a second on an idle machine.
+pub(super) async fn open_socket(
+    link: &Link,
+    socket: &str,
+    bound: Duration,
+) -> Result<ByteStream, LinkError> {
     let mut stream = link.exec(COMMAND).await?;
     let way = format!("{COMMAND:?} to {socket}");
-    let begun = tokio::time::timeout(START, begin(&mut stream, socket)).await;
-    let begun = begun.unwrap_or_else(|_| Err(format!("no answer within {} s", START.as_secs())));
+    let begun = tokio::time::timeout(bound, begin(&mut stream, socket)).await;
+    let begun = begun.unwrap_or_else(|_| {
+        Err(format!(
+            "no answer within {} s (bound greeting)",
+            bound.as_secs_f32()
+        ))
+    });
     match begun {
         Ok(()) => Ok(ByteStream { way, ..stream }),
         Err(reason) => Err(LinkError::Channel { way, reason }),

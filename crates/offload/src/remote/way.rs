@@ -1,6 +1,7 @@
 //! The ways to a machine's store daemon.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use worker_protocol::Dialect;
@@ -89,11 +90,12 @@ impl Way {
         }
     }
 
-    /// Opens a stream that goes this way.
+    /// Opens a stream that goes this way. A program that has to start for it may take `greeting`.
     pub(super) async fn open(
         self,
         link: &Link,
         machine: &Machine,
+        greeting: Duration,
     ) -> Result<ByteStream, LinkError> {
         match self {
             Way::Socket => {
@@ -104,7 +106,7 @@ impl Way {
                 let socket = machine.daemon_socket.as_deref();
                 let socket = socket.unwrap_or(GUIX_SOCKET);
                 match self {
-                    Way::GuixRepl => repl::open_socket(link, socket).await,
+                    Way::GuixRepl => repl::open_socket(link, socket, greeting).await,
                     _ => link.open_socket(socket).await,
                 }
             }

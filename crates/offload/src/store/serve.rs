@@ -23,7 +23,7 @@ use super::record::{self, Records};
 use crate::fleet::Fleet;
 use crate::job::BuildOptions;
 use crate::link::{Identity, Timeouts};
-use crate::local::{LocalError, LocalStore, NixPrograms, NixStore, StoreLocation};
+use crate::local::{HostBounds, LocalError, LocalStore, NixPrograms, NixStore, StoreLocation};
 use crate::log::Log;
 use crate::machines::Machine;
 use crate::slots::{SlotDirectory, SlotError};
@@ -48,6 +48,8 @@ pub struct Coordinator {
     pub identity: Identity,
     /// Bounds for connecting.
     pub timeouts: Timeouts,
+    /// Bounds for others on this host.
+    pub host_bounds: HostBounds,
     /// What a client may ask for.
     pub bounds: Bounds,
 }
@@ -98,7 +100,12 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let store = NixStore::open(coordinator.location.clone(), coordinator.programs.clone())?.local;
+    let store = NixStore::open(
+        coordinator.location.clone(),
+        coordinator.programs.clone(),
+        coordinator.host_bounds,
+    )?
+    .local;
     let store_dir = store.store_dir().clone();
     let slots = SlotDirectory::open(coordinator.state_dir.join("current-load"))?;
     let knowledge = coordinator.state_dir.join("offload");

@@ -57,7 +57,7 @@ fn a_link_that_goes_silent() {
         let ended = stream.reader.read(&mut bytes).await;
         stop("-CONT");
         let error = ended.expect_err("nothing comes any more");
-        insta::assert_snapshot!(error, @"the host is silent: no answer to 3 keepalives in 0.1 s each (bound keep-alive, or ServerAliveInterval)");
+        insta::assert_snapshot!(error, @"the host is silent: no answer to 3 keepalives in 0.1 s each (bounds keep-alive and keep-alive-misses, or ServerAliveInterval and ServerAliveCountMax)");
     });
 }
 

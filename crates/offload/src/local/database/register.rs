@@ -17,9 +17,9 @@ impl Database {
         paths: &[ValidPathInfo],
         realisations: &[Realisation],
     ) -> Result<(), DatabaseError> {
-        let path = self.path.clone();
+        let place = self.place.clone();
         let store_dir = self.store_dir.clone();
-        let failed = |source| DatabaseError::new("register outputs", &path, source);
+        let failed = |source| DatabaseError::new("register outputs", &place, source);
         let transaction = self
             .connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
@@ -151,7 +151,12 @@ mod tests {
     fn open() -> (tempfile::TempDir, Database) {
         let state = tempfile::tempdir().unwrap();
         crate::embedded::create_database(state.path()).unwrap();
-        let database = Database::open(state.path(), StoreDir::NIX).unwrap();
+        let database = Database::open(
+            state.path(),
+            StoreDir::NIX,
+            std::time::Duration::from_secs(1),
+        )
+        .unwrap();
         (state, database)
     }
 

@@ -76,7 +76,10 @@ impl Talk {
         match error.kind() {
             ErrorKind::WouldBlock => {
                 let seconds = self.patience.as_secs_f64();
-                std::io::Error::new(ErrorKind::TimedOut, format!("no answer within {seconds} s"))
+                std::io::Error::new(
+                    ErrorKind::TimedOut,
+                    format!("no answer within {seconds} s (bound program)"),
+                )
             }
             _ => error,
         }
@@ -218,7 +221,7 @@ mod tests {
         error: no
         exit status: 3
         No such file or directory (os error 2)
-        no answer within 0.02 s
+        no answer within 0.02 s (bound program)
         ");
     }
 
@@ -241,7 +244,7 @@ mod tests {
         error: it is locked
         failed to reach the peer: it closed the connection during the handshake
         failed to agree on a protocol version with the peer: it began with 0x2073692073696874
-        failed to reach the peer during the handshake: no answer within 0.02 s
+        failed to reach the peer during the handshake: no answer within 0.02 s (bound program)
         ");
     }
 }

@@ -116,8 +116,8 @@ impl GuixRepl {
             Err(_) => {
                 // Before the process is waited for, its number is nobody else's.
                 kill_group(group);
-                let seconds = self.limit.as_secs();
-                return Err(self.failed(format!("no end after {seconds} s")));
+                let seconds = self.limit.as_secs_f32();
+                return Err(self.failed(format!("no end after {seconds} s (bound program)")));
             }
         };
         if !status.success() {

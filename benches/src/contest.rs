@@ -1,7 +1,13 @@
 //! Contenders who do the same in turn on this machine, and what they take beside each other.
 
-use std::{error::Error, process::ExitCode, time::Duration};
+use std::{
+    error::Error,
+    path::PathBuf,
+    process::{Command, ExitCode},
+    time::Duration,
+};
 
+use clap::{Args, value_parser};
 use serde_json::{Map, Value, json};
 use testbed::Host;
 
@@ -10,6 +16,52 @@ pub type AnyError = Box<dyn Error>;
 
 /// How long a host may take to grow quiet after a run.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
+
+/// How a contest of whole builds is held, as its command line says.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// How many rounds count; in each, every contender does the case once.
+    #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+    /// Prints one JSON object instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// Our program; if not given, it is built by cargo, with optimisations.
+    #[arg(long)]
+    hook: Option<PathBuf>,
+}
+
+impl Options {
+    /// Our program: the one that is named, or one that is built now, so that what is measured is the source as it stands.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be built.
+    pub fn hook(&self) -> Result<PathBuf, AnyError> {
+        if let Some(hook) = &self.hook {
+            let found = hook.canonicalize();
+            return Ok(found.map_err(|error| format!("{}: {error}", hook.display()))?);
+        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+        let command = [
+            "build",
+            "--quiet",
+            "--release",
+            "--package",
+            "offload-bin",
+            "--manifest-path",
+        ];
+        let status = Command::new(cargo).args(command).arg(manifest).status()?;
+        if !status.success() {
+            return Err(format!("building our hook ended with {status}").into());
+        }
+        // This program is in the same target folder, whatever its profile.
+        let this = std::env::current_exe()?;
+        let target = this.parent().and_then(|profile| profile.parent());
+        let target = target.ok_or("this program is in no target folder")?;
+        Ok(target.join("release/offload"))
+    }
+}
 
 /// The case of that name, among `names` in the order of the cases.
 ///

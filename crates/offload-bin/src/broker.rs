@@ -40,10 +40,6 @@ impl Broker {
             spare: Duration::from_secs(self.keep_ready.into()),
         };
         LocalSet::new().block_on(&runtime, async {
-            if let Some(folder) = self.socket.parent().filter(|folder| !folder.exists()) {
-                std::fs::create_dir_all(folder)
-                    .map_err(|error| format!("failed to make {}: {error}", folder.display()))?;
-            }
             let listener = listener(&self.socket)?;
             let stop = stop().map_err(|error| format!("failed to listen for signals: {error}"))?;
             serve(listener, keeping, |line| eprintln!("offload: {line}"), stop).await;

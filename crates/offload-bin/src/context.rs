@@ -3,7 +3,7 @@
 use offload::health::Health;
 use offload::link::SshSettings;
 use offload::local::StoreDirectories;
-use offload::probe::Probe;
+use offload::probe::{GuixHost, Probe};
 use offload::slots::SlotDirectory;
 use store_path::StoreDir;
 
@@ -53,7 +53,10 @@ impl Context {
                 settings: SshSettings::read(identity),
                 timeouts: surroundings.timeouts,
                 store_dir: StoreDir::new(store).map_err(|error| error.to_string())?,
-                guix,
+                guix: guix.map(|keys| GuixHost {
+                    keys,
+                    scratch: std::env::temp_dir(),
+                }),
             },
         })
     }

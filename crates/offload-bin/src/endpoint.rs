@@ -49,6 +49,17 @@ impl Endpoint {
         })
     }
 
+    /// What to say where there is no machine.
+    pub(crate) fn no_machine(&self) -> String {
+        let files = self.list.list().files.iter();
+        let files: Vec<_> = files.map(|file| file.path.display().to_string()).collect();
+        let places = match files.is_empty() {
+            true => "the list".to_owned(),
+            false => files.join(" and "),
+        };
+        format!("there is no machine to build on in {places}; --machines names another list")
+    }
+
     /// For one client, which keeps it.
     pub(crate) fn coordinator(&self) -> Rc<Coordinator> {
         self.coordinator.clone()

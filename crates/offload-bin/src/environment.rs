@@ -10,7 +10,8 @@ use offload::link::{Identity, Timeouts};
 use offload::local::{
     GuixDirectories, GuixKeys, GuixProgram, HostBounds, Limits, StoreDirectories,
 };
-use offload::machines::scheme::{GuixRepl, MachineFile, read_machine_file};
+use offload::machines::scheme::{GuixRepl, MachineFile, Way, read_machine_file};
+use offload::machines::{IncludeError, Origin, Problem};
 use offload::store;
 
 use crate::guix;
@@ -120,8 +121,8 @@ pub(crate) fn guix_list(directories: &GuixDirectories) -> PathBuf {
     directories.configuration.join("machines.scm")
 }
 
-/// What `file` says, or this host's `machines.scm`; its programs see the home directory of the user database, as they
-/// do with stock.
+/// What `file` says, which has to be there, or this host's `machines.scm`; its programs see the home directory of the
+/// user database, as they do with stock.
 pub(crate) async fn guix_machines(
     directories: &GuixDirectories,
     file: Option<&Path>,
@@ -138,8 +139,19 @@ pub(crate) async fn guix_machines(
         ("HOME", Some(home)) => home.to_str().map(str::to_owned),
         _ => std::env::var(name).ok(),
     };
-    let file = file.map_or_else(|| guix_list(directories), Path::to_owned);
-    read_machine_file(&file, &look_up, evaluator.as_ref()).await
+    let path = file.map_or_else(|| guix_list(directories), Path::to_owned);
+    let mut read = read_machine_file(&path, &look_up, evaluator.as_ref()).await;
+    if file.is_some() && read.way == Way::NoFile {
+        read.list.problems.push(Problem {
+            origin: Origin {
+                source: path.display().to_string(),
+                line: 1,
+                column: None,
+            },
+            kind: IncludeError::Missing.into(),
+        });
+    }
+    read
 }
 
 /// Reads `OFFLOAD_LIMITS`.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::output::print;
-use crate::selection::Selection;
+use crate::selection::{Selected, Selection};
 use crate::together::wait_for;
 
 /// Prints which machine a build would get at this moment.
@@ -35,7 +35,10 @@ impl Explain {
     /// # Errors
     /// When the machines are not known.
     pub(crate) fn run(self) -> Result<ExitCode, String> {
-        let machines = self.selection.read()?;
+        let Selected {
+            machines,
+            understood,
+        } = self.selection.read()?;
         let mut context = Context::of_process(self.selection.is_guix())?;
         let knowing = wait_for(Knowing::of(&machines, &context.slots, &mut context.health))?;
         let system = || host_system(std::env::consts::ARCH, std::env::consts::OS);
@@ -52,9 +55,9 @@ impl Explain {
             true => print(&format!("{:#}\n", document(&explanation))),
             false => print(&text(&explanation, &demand)),
         }
-        Ok(match explanation.candidates.is_empty() {
-            true => ExitCode::FAILURE,
-            false => ExitCode::SUCCESS,
+        Ok(match !explanation.candidates.is_empty() && understood {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
         })
     }
 }

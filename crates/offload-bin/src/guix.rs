@@ -45,7 +45,9 @@ pub(crate) fn program() -> Result<PathBuf, String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     match named.map(PathBuf::from).or_else(|| find(&path)) {
         None => Err(format!(
-            "failed to find guix: {REAL} is not set, and it is not on the path, {path:?}"
+            "failed to find guix, which is not on the path, {path:?}, nor at {}: set {REAL} in guix-daemon's \
+             environment",
+            USUAL.join(", ")
         )),
         Some(program) if is_this_program(&program) => Err(format!(
             "failed to find guix: {REAL} names this program: {}",

@@ -106,9 +106,9 @@ impl Machines {
 
     fn choose(&self) -> Result<Chosen, String> {
         let directories = guix_directories();
+        let list = wait_for(guix_machines(&directories, self.file.as_deref()))?.list;
         let file = self.file.clone();
         let file = file.unwrap_or_else(|| guix_list(&directories));
-        let list = wait_for(guix_machines(&directories, Some(&file)))?.list;
         for problem in &list.problems {
             eprintln!("{PROGRAM}warning: {problem}");
         }

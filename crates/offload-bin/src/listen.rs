@@ -2,7 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::os::unix::fs::FileTypeExt;
+use std::fs::Permissions;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -170,7 +171,18 @@ pub(crate) fn listener(path: &Path) -> Result<UnixListener, String> {
     if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
         std::fs::remove_file(path).map_err(failed)?;
     }
+    if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+        let made = make_folder(folder);
+        made.map_err(|error| format!("failed to make {}: {error}", folder.display()))?;
+    }
     UnixListener::bind(path).map_err(failed)
+}
+
+/// Makes a folder that everybody may look into, whatever the mode of the socket in it will be: several programs
+/// have theirs in `/run/offload`.
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    std::fs::set_permissions(folder, Permissions::from_mode(0o755))
 }
 
 #[cfg(test)]

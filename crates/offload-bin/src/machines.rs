@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -18,7 +18,8 @@ use crate::together::wait_for;
 /// Prints what was understood of the machine lists, and from where.
 #[derive(Args)]
 pub(crate) struct Machines {
-    /// The list: a file's path, or what could stand in `builders`. By default what this host's builds
+    /// The list: a file's path (with a `/` or `.` in front, or .toml or .scm at its end), or what could
+    /// stand in `builders`. By default what this host's builds
     /// go by: `builders` of nix.conf (`@/etc/nix/machines` where it says nothing), and where that
     /// names the store endpoint, /etc/offload/machines.toml or else /etc/nix/machines.
     #[arg(value_name = "LIST")]
@@ -84,9 +85,9 @@ impl Machines {
             return Ok(Read::from(lists::read(self.list.as_deref())));
         }
         let directories = guix_directories();
-        let file = self.list.as_deref().map(PathBuf::from);
-        let file = file.unwrap_or_else(|| guix_list(&directories));
-        let read = wait_for(guix_machines(&directories, Some(&file)))?;
+        let file = self.list.as_deref().map(Path::new);
+        let read = wait_for(guix_machines(&directories, file))?;
+        let file = file.map_or_else(|| guix_list(&directories), Path::to_owned);
         Ok(Read {
             list: read.list,
             files: vec![(file, read.way.to_string())],

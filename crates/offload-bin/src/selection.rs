@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
-use offload::machines::Machine;
+use offload::machines::{Effect, Machine};
 
 use crate::environment::{guix_directories, guix_machines};
 use crate::lists;
@@ -16,13 +16,21 @@ pub(crate) struct Selection {
     #[arg(value_name = "MACHINE")]
     machines: Vec<String>,
     /// Read machines from here instead of what this host's builds go by (see `offload machines
-    /// --help`): a file's path, or what could stand in `builders`.
+    /// --help`): a file's path (with a `/` or `.` in front, or .toml or .scm at its end), or what could
+    /// stand in `builders`.
     #[arg(long, value_name = "LIST")]
     list: Option<String>,
     /// Machines of Guix: those of /etc/guix/machines.scm, or of the file that --list names. A list whose name ends in
     /// .scm is Guix's anyway.
     #[arg(long)]
     guix: bool,
+}
+
+/// Machines that a person means.
+pub(crate) struct Selected {
+    pub(crate) machines: Vec<Machine>,
+    /// Whether all of the list was understood.
+    pub(crate) understood: bool,
 }
 
 impl Selection {
@@ -35,7 +43,7 @@ impl Selection {
     ///
     /// # Errors
     /// When a name means no machine.
-    pub(crate) fn read(&self) -> Result<Vec<Machine>, String> {
+    pub(crate) fn read(&self) -> Result<Selected, String> {
         let list = match self.is_guix() {
             true => {
                 let file = self.list.as_deref().map(Path::new);
@@ -46,7 +54,13 @@ impl Selection {
         for problem in &list.problems {
             eprintln!("offload: {problem}");
         }
-        select(list.machines, &self.machines)
+        Ok(Selected {
+            machines: select(list.machines, &self.machines)?,
+            understood: list
+                .problems
+                .iter()
+                .all(|problem| problem.effect() == Effect::None),
+        })
     }
 }
 

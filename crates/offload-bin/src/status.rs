@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::output::print;
-use crate::selection::Selection;
+use crate::selection::{Selected, Selection};
 use crate::together::{ask_each, wait_for};
 
 /// Prints how machines stand.
@@ -29,7 +29,10 @@ impl Status {
     /// # Errors
     /// When nobody could be asked.
     pub(crate) fn run(self) -> Result<ExitCode, String> {
-        let machines = self.selection.read()?;
+        let Selected {
+            machines,
+            understood,
+        } = self.selection.read()?;
         let context = Context::of_process(self.selection.is_guix())?;
         let now = health::now();
         let reports = ask_status(&machines, context, |report| {
@@ -43,7 +46,7 @@ impl Status {
             print("no machines\n");
         }
         let fine = reports.iter().all(|report| report.state.is_ok());
-        Ok(match fine {
+        Ok(match fine && understood {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         })

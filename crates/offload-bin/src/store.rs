@@ -15,9 +15,10 @@ use crate::listen::listen;
 pub(crate) struct Store {
     #[command(flatten)]
     what: What,
-    /// The machine list: a file's path, or what could stand in nix.conf's `builders`. Without it
-    /// /etc/offload/machines.toml, or where that is missing /etc/nix/machines.
-    #[arg(long, value_name = "LIST")]
+    /// The machine list: a file's path (with a `/` or `.` in front, or .toml at its end), or what could stand
+    /// in nix.conf's `builders`. Without it /etc/offload/machines.toml, or where that is missing
+    /// /etc/nix/machines.
+    #[arg(long, value_name = "LIST", visible_alias = "list")]
     machines: Option<String>,
     /// How many builds the printed line has wait here, beside those that all slots take. A stock Nix that
     /// finds a builder full asks again after 5 s only; what waits here gets a slot as soon as one is
@@ -101,7 +102,7 @@ impl Store {
         let coordinator = endpoint.coordinator();
         if self.what.print_builders {
             if coordinator.machines.is_empty() {
-                return Err("there is no machine to build on".to_owned());
+                return Err(endpoint.no_machine());
             }
             let program = std::env::current_exe().map_err(|error| error.to_string())?;
             let program = program.display().to_string();

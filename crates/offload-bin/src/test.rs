@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::output::print;
-use crate::selection::Selection;
+use crate::selection::{Selected, Selection};
 use crate::together::ask_each;
 
 /// Tests machines, step by step.
@@ -29,7 +29,10 @@ impl Test {
     /// # Errors
     /// When nothing could be tested.
     pub(crate) fn run(self) -> Result<ExitCode, String> {
-        let machines = self.selection.read()?;
+        let Selected {
+            machines,
+            understood,
+        } = self.selection.read()?;
         let context = Context::of_process(self.selection.is_guix())?;
         if !self.json {
             let (user, host) = (&context.user, &context.host);
@@ -47,7 +50,7 @@ impl Test {
             false => print(&format!("\n{}", summary(&reports))),
         }
         let fine = reports.iter().all(|report| report.trouble.is_none());
-        Ok(match fine {
+        Ok(match fine && understood {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         })

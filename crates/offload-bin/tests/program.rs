@@ -182,6 +182,39 @@ fn a_machine_that_nobody_listed_is_a_mistake_of_whoever_names_it() {
 }
 
 #[test]
+fn a_list_that_is_not_there_or_not_understood_is_trouble() {
+    let (folder, half) = with_list("ssh://a x-linux\nssh://b x-linux - many\n");
+    let missing = folder.path().join("machines.scm").display().to_string();
+    let explain = ["explain", "--system", "x-linux", "--list"];
+    for (command, list, problem) in [
+        (&explain[..], &*half, ":2: machine skipped: "),
+        (&["machines"], &half, ":2: machine skipped: "),
+        (&["machines"], "no-such-file.toml", "there is no such file"),
+        (&["machines"], &missing, "there is no such file"),
+        (
+            &["test", "--list"],
+            "/no/such-file",
+            "there is no such file",
+        ),
+        (&["status", "--list"], &missing, "there is no such file"),
+        (&["offload", "status"], &missing, "there is no such file"),
+    ] {
+        let output = offload(&[command, &[list]].concat(), b"");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command:?} {list}: {said}");
+        assert!(said.contains(problem), "{command:?} {list}: {said}");
+    }
+    let output = offload(
+        &["store", "--print-builders", "--list", "/no/such-file"],
+        b"",
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    let why = "there is no machine to build on in /no/such-file; --machines names another list";
+    assert!(said.contains(why), "{said}");
+}
+
+#[test]
 fn a_build_goes_where_it_can() {
     let (_folder, list) = with_list("ssh://a x-linux - 4 1 kvm\nssh://b x-linux\n");
     let explain = |arguments: &[&str]| {

@@ -46,9 +46,6 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) fn start(root: &Path, hook: &Path, who: Who, far: bool) -> Result<Self, AnyError> {
-        let hook = hook
-            .canonicalize()
-            .map_err(|error| format!("{}: {error}", hook.display()))?;
         let host = HostOptions {
             distribution: Distribution::at(root),
             kind: StoreKind::Guix,

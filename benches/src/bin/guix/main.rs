@@ -2,7 +2,7 @@
 //! stock `guix offload`, in turn.
 //!
 //! ```text
-//! OFFLOAD_ROOTS=DIR cargo run --release -p benches --bin guix -- [--case trivial ..] [--rounds 3] [--json] [--hook PROGRAM]
+//! OFFLOAD_ROOTS=DIR cargo run --release -p benches --bin guix -- [--case trivial ..] [--rounds 5] [--json] [--hook PROGRAM]
 //! ```
 //! `DIR` holds root folders of distributions with Guix, as `crates/testbed/make-roots` makes them; each of them is
 //! measured. Wall time is what a client waits for the build, without its own start; processor time is that of all
@@ -12,9 +12,9 @@
 mod bed;
 mod cases;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use benches::contest::{self, AnyError, Line, Results, Target, median};
+use benches::contest::{self, AnyError, Line, Options, Results, Target, median};
 use clap::Parser;
 use serde_json::json;
 
@@ -29,15 +29,8 @@ struct Arguments {
     /// Only this case; may be given several times. All names are in the table.
     #[arg(long = "case", value_name = "NAME", value_parser = case)]
     cases: Vec<&'static Case>,
-    /// How many rounds count; in each, all do the case once.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: u32,
-    /// Prints one JSON object instead of a table.
-    #[arg(long)]
-    json: bool,
-    /// Our program, built with optimisations.
-    #[arg(long, default_value = "target/release/offload")]
-    hook: PathBuf,
+    #[command(flatten)]
+    options: Options,
 }
 
 fn case(name: &str) -> Result<&'static Case, String> {
@@ -55,6 +48,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), AnyError> {
     testbed::requirements()?;
     let roots = testbed::roots_with("usr/bin/guix-daemon")?.ok_or(testbed::ROOTS_VARIABLE)?;
+    let hook = arguments.options.hook()?;
     let mut all = Vec::new();
     for root in roots {
         for far in [false, true] {
@@ -65,14 +59,14 @@ fn run(arguments: &Arguments) -> Result<(), AnyError> {
             }
             let mut beds = Vec::new();
             for who in Who::ALL {
-                beds.push(Bed::start(&root, &arguments.hook, who, far)?);
+                beds.push(Bed::start(&root, &hook, who, far)?);
             }
             for case in cases {
                 // The first round does not count: machines are met, Guile's files are read.
                 let turn = |index: usize, round| beds[index].build(case, round);
-                let samples = contest::take_turns(beds.len(), 1, arguments.rounds, turn)?;
+                let samples = contest::take_turns(beds.len(), 1, arguments.options.rounds, turn)?;
                 let results = results(case, &samples);
-                if !arguments.json {
+                if !arguments.options.json {
                     println!("{}: {}\n{}", beds[0].version, case.what, results.text());
                 }
                 let mut result = results.to_json();
@@ -81,8 +75,11 @@ fn run(arguments: &Arguments) -> Result<(), AnyError> {
             }
         }
     }
-    if arguments.json {
-        println!("{}", json!({ "rounds": arguments.rounds, "cases": all }));
+    if arguments.options.json {
+        println!(
+            "{}",
+            json!({ "rounds": arguments.options.rounds, "cases": all })
+        );
     }
     Ok(())
 }

@@ -98,7 +98,7 @@ impl Bed {
             .iter()
             .any(|contender| contender.front != Front::Stock);
         if with_ours {
-            mounts.push(Mount::new(our_hook(arguments)?, OURS));
+            mounts.push(Mount::new(arguments.options.hook()?, OURS));
             mounts.push(Mount::new("/usr/lib/x86_64-linux-gnu", "/opt/machine"));
         }
         let nix_conf = vec![
@@ -410,45 +410,4 @@ fn high_water(status: &str) -> Option<u64> {
         .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kibibytes << 10)
-}
-
-/// Builds the hook, so that what is measured is the source as it stands.
-fn our_hook(arguments: &Arguments) -> Result<PathBuf, AnyError> {
-    if let Some(hook) = &arguments.hook {
-        let found = hook.canonicalize();
-        return Ok(found.map_err(|error| format!("{}: {error}", hook.display()))?);
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-    let command = [
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "offload-bin",
-        "--manifest-path",
-    ];
-    let status = Command::new(cargo).args(command).arg(manifest).status()?;
-    if !status.success() {
-        return Err(format!("building our hook ended with {status}").into());
-    }
-    // This program is in the same target folder, whatever its profile.
-    let this = std::env::current_exe()?;
-    let target = this.parent().and_then(|profile| profile.parent());
-    let target = target.ok_or("this program is in no target folder")?;
-    Ok(target.join("release/offload"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_high_water_mark_is_in_bytes() {
-        assert_eq!(
-            high_water("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"),
-            Some(2 << 20)
-        );
-        assert_eq!(high_water("Name:\tx\n"), None);
-    }
 }

@@ -16,7 +16,7 @@ mod table;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use benches::contest::{self, AnyError, Results};
+use benches::contest::{self, AnyError, Options, Results};
 use clap::Parser;
 
 use crate::{
@@ -31,12 +31,8 @@ pub(crate) struct Arguments {
     /// Only this case; may be given several times. All names are in the table.
     #[arg(long = "case", value_name = "NAME", value_parser = case)]
     cases: Vec<&'static Case>,
-    /// How many rounds count; in each, every contender does the case once.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: u32,
-    /// Prints one JSON object instead of a table.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    options: Options,
     /// Only the contenders whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
@@ -46,9 +42,6 @@ pub(crate) struct Arguments {
     /// The builder's distribution.
     #[arg(long, value_name = "ROOT")]
     builder: Option<PathBuf>,
-    /// Our hook; if not given, it is built by cargo, with optimisations.
-    #[arg(long)]
-    hook: Option<PathBuf>,
     /// Stock's hook, as a path on the coordinator.
     #[arg(long, default_value = "/usr/libexec/nix/build-remote")]
     stock: String,
@@ -72,21 +65,21 @@ fn run(arguments: &Arguments) -> Result<(), AnyError> {
     let bed = Bed::start(arguments, &contenders)?;
     let mut all = Vec::new();
     for &case in &arguments.cases {
-        if !arguments.json {
+        if !arguments.options.json {
             eprintln!("{}: {}", case.name, case.what);
         }
-        let samples = measure(&bed, case, &contenders, arguments.rounds)?;
+        let samples = measure(&bed, case, &contenders, arguments.options.rounds)?;
         let results = table::results(case, &contenders, &samples);
-        if !arguments.json {
+        if !arguments.options.json {
             println!("{}", results.text());
         }
         all.push(results);
     }
-    if arguments.json {
+    if arguments.options.json {
         let cases: Vec<_> = all.iter().map(Results::to_json).collect();
         let (coordinator, builder) = bed.versions()?;
         let whole = serde_json::json!({
-            "rounds": arguments.rounds, "coordinator": coordinator, "builder": builder, "cases": cases,
+            "rounds": arguments.options.rounds, "coordinator": coordinator, "builder": builder, "cases": cases,
         });
         println!("{whole}");
     }

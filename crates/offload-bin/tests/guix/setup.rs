@@ -12,13 +12,13 @@ const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../READ
 /// Where the page has the program.
 const PROGRAM: &str = "/usr/local/bin/offload";
 
-/// The first block of that kind in the page's part about Guix.
-fn block(kind: &str) -> String {
+/// The nth block of that kind in the page's part about Guix.
+fn block(kind: &str, nth: usize) -> String {
     let (_, part) = PAGE.split_once("\n### Guix\n").expect("the page has it");
     let (part, _) = part.split_once("\n### ").expect("others follow");
-    let (_, text) = part
-        .split_once(&format!("```{kind}\n"))
-        .unwrap_or_else(|| panic!("there is a block of {kind}"));
+    let fence = format!("```{kind}\n");
+    let text = part.split(&fence).skip(1).nth(nth);
+    let text = text.unwrap_or_else(|| panic!("there is a block of {kind}"));
     let (text, _) = text.split_once("```").expect("it ends");
     text.replace(PROGRAM, OURS)
 }
@@ -58,7 +58,7 @@ fn assert_tests_well(bed: &Bed, command: &str) {
 #[test]
 fn on_another_distribution() {
     require!();
-    let block = block("console");
+    let [block, back] = [0, 1].map(|nth| block("console", nth));
     let mut lines = block.lines();
     assert_eq!(lines.next(), Some("# systemctl edit guix-daemon"));
     assert_eq!(lines.next(), Some("[Service]"));
@@ -69,6 +69,17 @@ fn on_another_distribution() {
     assert_eq!(lines.next(), Some("# systemctl restart guix-daemon"));
     let last = lines.next().and_then(|line| line.strip_prefix("# "));
     let last = last.expect("a root's prompt");
+    let back = back.lines().map(|line| line.strip_prefix("# "));
+    let Some(
+        [
+            Some("systemctl revert guix-daemon"),
+            Some("systemctl restart guix-daemon"),
+            Some(forget),
+        ],
+    ) = back.collect::<Vec<_>>().as_slice().as_array().copied()
+    else {
+        panic!("the way back is the unit as it was, and to forget what was learnt");
+    };
     for bed in beds().iter() {
         // What systemd gives a service, and Debian's unit.
         let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
@@ -78,6 +89,12 @@ fn on_another_distribution() {
             &[path, "LC_ALL=C.UTF-8", variable],
         );
         assert_tests_well(bed, last);
+        bed.run(&["test", "-d", "/var/guix/offload/knowledge"]);
+        bed.run(&["sh", "-c", forget]);
+        let left = bed.run(&["ls", "/var/guix/offload"]);
+        // Stock has these, too.
+        let is_stocks = |name: &str| name.contains(':') || name.ends_with("-lock");
+        assert!(left.lines().all(is_stocks), "{left}");
     }
 }
 
@@ -113,7 +130,7 @@ const SERVICE: &str = r#"
 #[test]
 fn on_guix_system() {
     require!();
-    let services = block("scheme");
+    let services = block("scheme", 0);
     for bed in beds().iter() {
         let coordinator = &bed.pair.coordinator;
         for (file, text) in [

@@ -35,6 +35,14 @@ pub enum ImportError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// There is no folder for it.
+    #[error("failed to make a folder in {}: {source}", path.display())]
+    Folder {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// The archive is not the one that the machine described.
     #[error("{} has nar hash {actual}, but the machine promised {promised}", path.display())]
     NarHash {
@@ -158,6 +166,7 @@ impl ImportError {
                 matches!(source.kind, RestoreErrorKind::System { .. })
             }
             ImportError::Leftover { .. }
+            | ImportError::Folder { .. }
             | ImportError::ReadBack { .. }
             | ImportError::Verify { .. }
             | ImportError::LowDisk { .. } => true,

@@ -65,6 +65,9 @@ pub enum IncludeError {
         /// What the operating system said.
         reason: String,
     },
+    /// There is none, though a person names it: the list itself, where the problem stands.
+    #[error("there is no such file")]
+    Missing,
     /// Files include each other without end.
     #[error("files include each other more than {MAX_INCLUDE_DEPTH} deep: {}", .0.display())]
     TooDeep(PathBuf),
@@ -89,13 +92,31 @@ pub fn read_builders(builders: &str, default_system: &str) -> MachineList {
 }
 
 /// Reads `list` as a person names it: a file's path, or what could stand in `builders`. A path is
-/// told by its `/` or `.` in front, which no entry begins with.
+/// told by a `/` or `.` in front, which no entry begins with, or by `.toml` at its end. A file that is
+/// named so has to be there.
 #[must_use]
 pub fn read_list(list: &str, default_system: &str) -> MachineList {
-    match list.starts_with(['/', '.']) {
-        true => read_builders(&format!("@{list}"), default_system),
-        false => read_builders(list, default_system),
+    if !list.starts_with(['/', '.']) && !is_toml_path(list) {
+        return read_builders(list, default_system);
     }
+    let mut reader = Reader::new(default_system);
+    let path = Path::new(list);
+    let read = match reader.read_file(path, 0) {
+        Ok(Found::Missing) => Err(IncludeError::Missing),
+        read => read,
+    };
+    if let Err(error) = read {
+        let origin = Place::Counted(list.to_owned()).line(1);
+        let kind = error.into();
+        reader.list.problems.push(Problem { origin, kind });
+    }
+    reader.list
+}
+
+/// Whether it is one word that ends as TOML files' names do: text in that format has more than that.
+fn is_toml_path(list: &str) -> bool {
+    list.ends_with(".toml")
+        && !list.contains(|sign: char| sign.is_whitespace() || "=;@".contains(sign))
 }
 
 /// What a text's lines are called.
@@ -144,6 +165,7 @@ impl<'a> Reader<'a> {
             let read = match entry.text.strip_prefix('@') {
                 Some(path) => self
                     .read_file(Path::new(path.trim()), depth)
+                    .map(drop)
                     .map_err(Into::into),
                 None => nix::read_entry(&entry, self.system, &mut self.list),
             };
@@ -168,7 +190,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a file, if there is one.
-    pub(super) fn read_file(&mut self, path: &Path, depth: usize) -> Result<(), IncludeError> {
+    fn read_file(&mut self, path: &Path, depth: usize) -> Result<Found, IncludeError> {
         if depth == MAX_INCLUDE_DEPTH {
             return Err(IncludeError::TooDeep(path.to_owned()));
         }
@@ -187,7 +209,7 @@ impl<'a> Reader<'a> {
             found,
         });
         let Some(text) = read? else {
-            return Ok(());
+            return Ok(found);
         };
         let place = Place::Counted(path.display().to_string());
         // The name decides where the content does not: an empty list, a mistake in the first line.
@@ -195,7 +217,7 @@ impl<'a> Reader<'a> {
             true => toml::read(&text, &place, self.system, &mut self.list),
             false => self.read_text(&text, &place, depth + 1),
         }
-        Ok(())
+        Ok(found)
     }
 }
 
@@ -295,6 +317,20 @@ mod tests {
         assert_eq!(names(&inline), ["a"]);
         assert_eq!(inline.machines[0].max_jobs, 8);
         assert_eq!(names(&mixed), ["b", "a"]);
-        assert_eq!(names(&read_list("./no-such-file", "x")), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_file_that_a_person_names_has_to_be_there() {
+        let problems = |list| {
+            let read = read_list(list, "x");
+            assert_eq!(read.machines, []);
+            let problems = read.problems.iter().map(Problem::to_string);
+            problems.collect::<Vec<_>>().join("\n")
+        };
+        insta::assert_snapshot!(problems("/no/such-file"), @"/no/such-file:1: list skipped: there is no such file");
+        insta::assert_snapshot!(problems("no-such-file.toml"), @"no-such-file.toml:1: list skipped: there is no such file");
+        // As Nix has it: most hosts have none.
+        assert_eq!(problems("@/no/such-file"), "");
+        assert_eq!(problems(""), "");
     }
 }

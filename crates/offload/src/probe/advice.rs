@@ -15,14 +15,18 @@ impl Probe {
         machine: &Machine,
         target: Option<&SshTarget>,
     ) -> Trouble {
-        let about_guix = self.guix.as_ref().and_then(|keys| {
-            let directory = keys.directory.display().to_string();
+        let about_guix = self.guix.as_ref().and_then(|guix| {
+            let directory = guix.keys.directory.display().to_string();
             about_guix(failure, machine.uri.host(), &directory)
         });
+        let daemon = match self.guix {
+            Some(_) => "guix-daemon",
+            None => "nix-daemon",
+        };
         Trouble {
             step,
             reason: failure.to_string(),
-            advice: about_guix.unwrap_or_else(|| advice(failure, machine, target)),
+            advice: about_guix.unwrap_or_else(|| advice(failure, machine, target, daemon)),
         }
     }
 }
@@ -74,7 +78,12 @@ fn about_guix(failure: &Failure, host: &str, directory: &str) -> Option<String> 
     })
 }
 
-fn advice(failure: &Failure, machine: &Machine, target: Option<&SshTarget>) -> String {
+fn advice(
+    failure: &Failure,
+    machine: &Machine,
+    target: Option<&SshTarget>,
+    daemon: &str,
+) -> String {
     let origin = &machine.origin;
     let (user, host, port) = match target {
         Some(target) => (target.user.as_str(), target.host.as_str(), target.port),
@@ -108,7 +117,11 @@ fn advice(failure: &Failure, machine: &Machine, target: Option<&SshTarget>) -> S
             "what answers on {host} does not speak as a store daemon does: see that its shell prints \
              nothing for `ssh -p {port} {user}@{host} true`, and which nix runs there"
         ),
-        _ => format!("see the log of the daemon on {host} (journalctl -u nix-daemon)"),
+        Failure::Local(_) => "see what this host lacks: no machine is to blame".to_owned(),
+        Failure::Import(error) if error.is_of_this_host() => {
+            "see this host's disk and who may write there: no machine is to blame".to_owned()
+        }
+        _ => format!("see the log of the daemon on {host} (journalctl -u {daemon})"),
     }
 }
 

@@ -13,9 +13,9 @@ use worker_protocol::wire::{Encoder, Text};
 use worker_protocol::{Context, NarHash, Value, Version};
 
 use super::test::{TestReport, file_archive};
-use super::{ANSWER, Step, silent};
+use super::{ANSWER, GuixHost, Step, silent};
 use crate::failure::Failure;
-use crate::local::{Destination, GuixKeys, ImportError, Limits, SignedImport};
+use crate::local::{Destination, ImportError, Limits, SignedImport};
 use crate::log::Log;
 use crate::remote::Remote;
 
@@ -33,7 +33,7 @@ const REPL: Duration = Duration::from_secs(30);
 pub(super) async fn there_and_back(
     remote: &mut Remote,
     store_dir: &StoreDir,
-    keys: &GuixKeys,
+    host: &GuixHost,
     content: &str,
     report: &mut TestReport,
     log: &mut Log,
@@ -41,7 +41,7 @@ pub(super) async fn there_and_back(
     let mut trial = Trial {
         remote,
         store_dir,
-        keys,
+        host,
         log,
     };
     let started = Instant::now();
@@ -73,7 +73,7 @@ pub(super) async fn there_and_back(
 struct Trial<'a> {
     remote: &'a mut Remote,
     store_dir: &'a StoreDir,
-    keys: &'a GuixKeys,
+    host: &'a GuixHost,
     log: &'a mut Log,
 }
 
@@ -117,7 +117,7 @@ impl Trial<'_> {
         let mut hasher = ItemHasher::new();
         hasher.update(&archive);
         let hash = hasher.finish(&trailer.signed_bytes(&context));
-        let signature = self.keys.signer()?.sign(&hash).await?;
+        let signature = self.host.keys.signer()?.sign(&hash).await?;
         trailer.signature = Some(Text::from(signature));
         let mut stream = Vec::new();
         encode_next(&mut stream, true);
@@ -134,14 +134,14 @@ impl Trial<'_> {
 
     /// Receives a path that the machine signs as a build's output is received, but in a folder of its own.
     async fn export(&mut self, content: &str) -> Result<StorePath, Failure> {
-        let authority = self.keys.authority()?;
+        let authority = self.host.keys.authority()?;
         let path = self.add(TO_EXPORT, content).await?;
-        let folder = tempfile::tempdir().and_then(|folder| {
+        let folder = tempfile::tempdir_in(&self.host.scratch).and_then(|folder| {
             let directory = std::fs::File::open(folder.path())?;
             Ok((folder, directory))
         });
-        let (folder, directory) = folder.map_err(|source| ImportError::Leftover {
-            path: std::env::temp_dir(),
+        let (folder, directory) = folder.map_err(|source| ImportError::Folder {
+            path: self.host.scratch.clone(),
             source,
         })?;
         let destination = Destination {

@@ -15,6 +15,7 @@ pub use status::{Status, Up};
 pub use test::{Passed, TestReport};
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use store_path::StoreDir;
@@ -109,8 +110,17 @@ pub struct Probe {
     pub timeouts: Timeouts,
     /// The directory of the store.
     pub store_dir: StoreDir,
-    /// The keys of this host's Guix, where the machines are asked for their guix-daemons.
-    pub guix: Option<GuixKeys>,
+    /// This host's Guix, where the machines are asked for their guix-daemons.
+    pub guix: Option<GuixHost>,
+}
+
+/// What of this host a machine's guix-daemon is tried with.
+#[derive(Debug)]
+pub struct GuixHost {
+    /// Who signs, and whose signatures count.
+    pub keys: GuixKeys,
+    /// Where a folder may be made, for what the machine exports.
+    pub scratch: PathBuf,
 }
 
 /// The way to a machine, planned.

@@ -111,8 +111,8 @@ impl Probe {
         report.reached = Some((remote.way(), remote.protocol()));
         let (store_dir, log) = (&self.store_dir, &mut log);
         let done = match &self.guix {
-            Some(keys) => {
-                guix::there_and_back(&mut remote, store_dir, keys, content, report, log).await
+            Some(host) => {
+                guix::there_and_back(&mut remote, store_dir, host, content, report, log).await
             }
             None => {
                 report.pass(Step::Trust, trust(&remote), None);

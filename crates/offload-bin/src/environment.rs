@@ -11,7 +11,7 @@ use offload::local::{
     GuixDirectories, GuixKeys, GuixProgram, HostBounds, Limits, StoreDirectories,
 };
 use offload::machines::scheme::{GuixRepl, MachineFile, Way, read_machine_file};
-use offload::machines::{IncludeError, Origin, Problem};
+use offload::machines::{FileWatch, IncludeError, MachineList, Origin, Problem};
 use offload::store;
 
 use crate::guix;
@@ -77,12 +77,11 @@ fn bounds() -> Bounds {
     })
 }
 
-/// Reads what guix-daemon reads of the environment, and the machine list.
-pub(crate) async fn guix_surroundings() -> GuixSurroundings {
+/// Reads what guix-daemon reads of the environment.
+pub(crate) fn guix_surroundings() -> GuixSurroundings {
     let directories = guix_directories();
     let bounds = bounds();
     GuixSurroundings {
-        machines: guix_machines(&directories, None).await.list,
         keys: guix_keys(&directories),
         directories,
         identity: identity(),
@@ -119,6 +118,16 @@ pub(crate) fn guix_keys(directories: &GuixDirectories) -> GuixKeys {
 /// Where Guix's machines are listed.
 pub(crate) fn guix_list(directories: &GuixDirectories) -> PathBuf {
     directories.configuration.join("machines.scm")
+}
+
+/// This host's `machines.scm` when it is first asked for, and later where it has changed since.
+pub(crate) fn guix_machines_anew() -> impl AsyncFnMut() -> Option<MachineList> {
+    let directories = guix_directories();
+    let mut watch = FileWatch::new(guix_list(&directories));
+    async move || match watch.has_changed() {
+        true => Some(guix_machines(&directories, None).await.list),
+        false => None,
+    }
 }
 
 /// What `file` says, which has to be there, or this host's `machines.scm`; its programs see the home directory of the

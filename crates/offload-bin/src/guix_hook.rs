@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use offload::hook::{GuixArguments, serve_guix};
 use offload::log::{BuildLog, DaemonLog, Log};
 
-use crate::environment::guix_surroundings;
+use crate::environment::{guix_machines_anew, guix_surroundings};
 use crate::hook_process::{self, no_build_log, pipe};
 
 /// Serves the daemon at standard input.
@@ -23,8 +23,10 @@ pub(crate) fn run(arguments: &GuixArguments) -> ExitCode {
             daemon: DaemonLog::guix(std::io::stderr()),
             build,
         };
-        let surroundings = guix_surroundings().await;
-        serve_guix(tokio::io::stdin(), &mut log, arguments, &surroundings).await
+        let surroundings = guix_surroundings();
+        let requests = tokio::io::stdin();
+        let machines = guix_machines_anew();
+        serve_guix(requests, &mut log, arguments, &surroundings, machines).await
     })
 }
 

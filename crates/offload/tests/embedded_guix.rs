@@ -13,7 +13,7 @@ use offload::hook::{ExitCode, GuixArguments, GuixSurroundings, serve_guix};
 use offload::link::{Identity, Timeouts};
 use offload::local::{GuixDirectories, GuixKeys, HostBounds, Limits};
 use offload::log::{BuildLog, DaemonLog, Log};
-use offload::machines::read_builders;
+use offload::machines::{MachineList, read_builders, read_list};
 
 /// The machine's key is made of it.
 const SEED: [u8; 32] = [7; 32];
@@ -84,7 +84,6 @@ impl Bed {
                 database: folder.join("db"),
                 configuration: folder.join("etc"),
             },
-            machines: read_builders(&self.machine.line("x86_64-linux"), ""),
             identity: Identity {
                 // Nothing of this host's.
                 system: folder.join("ssh"),
@@ -100,8 +99,23 @@ impl Bed {
         }
     }
 
+    /// The list that has the machine.
+    fn list(&self) -> MachineList {
+        read_builders(&self.machine.line("x86_64-linux"), "")
+    }
+
     /// Has the hook build something; says how that ended, without what differs from run to run.
     async fn build(&self, limits: Limits) -> (ExitCode, String) {
+        self.ask(1, limits, vec![Some(self.list())]).await
+    }
+
+    /// The same, asked so many times, with what `lists` give when they are asked for.
+    async fn ask(
+        &self,
+        times: usize,
+        limits: Limits,
+        lists: Vec<Option<MachineList>>,
+    ) -> (ExitCode, String) {
         let store = self.store();
         let (drv, out) = (
             store.join(format!("{DIGEST}-test.drv")),
@@ -114,7 +128,8 @@ impl Bed {
         std::fs::write(&drv, text).unwrap();
         let drv = drv.display();
         // All that a daemon would say to a hook that accepts.
-        let requests = format!("0 x86_64-linux {drv} \n{drv} \n{out} \n");
+        let asked = format!("0 x86_64-linux {drv} \n").repeat(times);
+        let requests = format!("{asked}{drv} \n{out} \n");
         let words = ["x86_64-linux", "3600", "0", "7200"].map(str::to_owned);
         let arguments = GuixArguments::parse(&words).unwrap();
         let ear = Ear::default();
@@ -123,7 +138,10 @@ impl Bed {
             build: BuildLog::new(ear.clone()),
         };
         let surroundings = self.surroundings(limits);
-        let code = serve_guix(requests.as_bytes(), &mut log, &arguments, &surroundings).await;
+        let mut lists = lists.into_iter();
+        let machines = async move || lists.next().flatten();
+        let requests = requests.as_bytes();
+        let code = serve_guix(requests, &mut log, &arguments, &surroundings, machines).await;
         drop(log);
         (code, self.plain(&ear.text()))
     }
@@ -252,6 +270,30 @@ async fn whatever_else_is_exported_is_refused_and_says_why() {
         told.push(format!("{export:?}\n{end}"));
     }
     insta::assert_snapshot!(told.join("\n\n"));
+}
+
+/// A daemon asks the same process until a machine takes its build: machines that are listed meanwhile count.
+#[tokio::test]
+async fn a_list_that_has_changed_counts_from_the_next_request_on() {
+    let bed = Bed::start(GuixExport::Right).await;
+    let nothing = Some(MachineList::default());
+    let lists = vec![nothing, None, Some(bed.list())];
+    let (code, text) = bed.ask(2, LIMITS, lists).await;
+    assert_eq!(code, ExitCode::Done, "{text}");
+    let replies = text.lines().filter(|line| line.starts_with("# "));
+    assert_eq!(
+        replies.collect::<Vec<_>>(),
+        ["# decline", "# accept"],
+        "{text}"
+    );
+
+    let bed = Bed::start(GuixExport::Right).await;
+    let half_written = read_list("./machines.toml", "");
+    let lists = vec![Some(bed.list()), Some(half_written)];
+    let (code, text) = bed.ask(1, LIMITS, lists).await;
+    assert_eq!(code, ExitCode::Done, "{text}");
+    let told = "offload: the machine list has changed, and the one of before counts\n";
+    assert!(text.contains(told), "{text}");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod faults;
 mod heavy;
 mod keys;
 mod killed;
+mod lists;
 mod replies;
 mod rsa;
 mod setup;

@@ -16,7 +16,7 @@ use crate::job::{BuildOptions, Job};
 use crate::link::{Identity, Timeouts};
 use crate::local::{GuixDirectories, GuixKeys, GuixStore, HostBounds, Limits};
 use crate::log::{Level, Log};
-use crate::machines::MachineList;
+use crate::machines::{Effect, MachineList, Problem};
 use crate::remote::{Question, Remote, Terms};
 use crate::schedule::{Demand, Reason};
 use crate::slots::{SlotDirectory, SlotError};
@@ -65,8 +65,6 @@ impl GuixArguments {
 pub struct GuixSurroundings {
     /// Where the daemon keeps its things.
     pub directories: GuixDirectories,
-    /// The machines.
-    pub machines: MachineList,
     /// Whose keys are used.
     pub identity: Identity,
     /// Bounds for connecting.
@@ -79,7 +77,9 @@ pub struct GuixSurroundings {
     pub bounds: HostBounds,
 }
 
-/// Serves the guix-daemon that writes to `requests` until it hangs up or a build is done.
+/// Serves the guix-daemon that writes to `requests` until it hangs up or a build is done. `machines` gives the machine
+/// list when it is first asked, and later where the list has changed since: a daemon asks the same process about a
+/// build until a machine takes it, which may be hours later.
 ///
 /// As [`serve`](super::serve()): every wait has a bound but for waiting for the daemon itself.
 pub async fn serve_guix<R: AsyncRead + Unpin>(
@@ -87,9 +87,10 @@ pub async fn serve_guix<R: AsyncRead + Unpin>(
     log: &mut Log,
     arguments: &GuixArguments,
     surroundings: &GuixSurroundings,
+    machines: impl AsyncFnMut() -> Option<MachineList>,
 ) -> ExitCode {
     let mut requests = Requests::new(requests);
-    let result = converse(&mut requests, log, arguments, surroundings).await;
+    let result = converse(&mut requests, log, arguments, surroundings, machines).await;
     log.build.drain();
     result.unwrap_or_else(|error| {
         log.daemon
@@ -117,8 +118,10 @@ async fn converse<R: AsyncRead + Unpin>(
     log: &mut Log,
     arguments: &GuixArguments,
     surroundings: &GuixSurroundings,
+    mut machines: impl AsyncFnMut() -> Option<MachineList>,
 ) -> Result<ExitCode, ServeError> {
-    let (store, mut fleet) = match open(surroundings, log) {
+    let list = machines().await.unwrap_or_default();
+    let (store, mut fleet) = match open(surroundings, &list, log) {
         Ok(open) => open,
         // Without a reply the daemon would fail all that its client asks for.
         Err(error) => return decline_all(requests, &error.to_string(), log).await,
@@ -127,6 +130,9 @@ async fn converse<R: AsyncRead + Unpin>(
         let Event::Request(request) = event else {
             return Err(ServeError::OutOfTurn);
         };
+        if let Some(list) = machines().await {
+            renew(&mut fleet, &store, surroundings, &list, log)?;
+        }
         let (path, derivation) = match read_derivation(&store.local, &request.derivation) {
             Ok(read) => read,
             Err(error) => {
@@ -159,7 +165,11 @@ async fn converse<R: AsyncRead + Unpin>(
 
 /// All that requests are answered from. That outputs can be verified is better known before a build is
 /// accepted.
-fn open(surroundings: &GuixSurroundings, log: &mut Log) -> Result<(GuixStore, Fleet), ServeError> {
+fn open(
+    surroundings: &GuixSurroundings,
+    list: &MachineList,
+    log: &mut Log,
+) -> Result<(GuixStore, Fleet), ServeError> {
     let GuixSurroundings {
         directories,
         keys,
@@ -169,7 +179,7 @@ fn open(surroundings: &GuixSurroundings, log: &mut Log) -> Result<(GuixStore, Fl
     } = surroundings;
     let store = GuixStore::open(directories, keys.clone(), *limits, *bounds)?;
     keys.authority()?;
-    let fleet = open_fleet(&store, surroundings, log)?;
+    let fleet = open_fleet(&store, surroundings, list, log)?;
     Ok((store, fleet))
 }
 
@@ -186,12 +196,32 @@ async fn decline_all<R: AsyncRead + Unpin>(
     Ok(ExitCode::Done)
 }
 
+/// Goes by a list that has changed, unless it is not understood: somebody may be writing it.
+fn renew(
+    fleet: &mut Fleet,
+    store: &GuixStore,
+    surroundings: &GuixSurroundings,
+    list: &MachineList,
+    log: &mut Log,
+) -> Result<(), ServeError> {
+    let renewed = open_fleet(store, surroundings, list, log)?;
+    let is_lost = |problem: &Problem| problem.effect() == Effect::ListSkipped;
+    if list.problems.iter().any(is_lost) {
+        let message = "offload: the machine list has changed, and the one of before counts";
+        log.daemon.message(Level::Warning, message);
+        return Ok(());
+    }
+    *fleet = renewed;
+    Ok(())
+}
+
 fn open_fleet(
     store: &GuixStore,
     surroundings: &GuixSurroundings,
+    list: &MachineList,
     log: &mut Log,
 ) -> Result<Fleet, ServeError> {
-    for problem in &surroundings.machines.problems {
+    for problem in &list.problems {
         log.daemon
             .message(Level::Warning, &format!("offload: {problem}"));
     }
@@ -199,7 +229,7 @@ fn open_fleet(
     // Guix has its slots there; a machine's directory has a colon in its name.
     let slots = SlotDirectory::open_guix(state.join("offload"))?;
     let fleet = Fleet::new(
-        surroundings.machines.machines.clone(),
+        list.machines.clone(),
         slots,
         &state.join("offload/knowledge"),
         surroundings.identity.clone(),

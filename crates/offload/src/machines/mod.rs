@@ -22,7 +22,7 @@ pub use convert::{Converted, Format, Unsayable, convert};
 pub use host::{HostLists, host_system};
 pub use list::{Found, IncludeError, MachineList, SourceFile, read_builders, read_list};
 pub use store_uri::{Scheme, StoreUri, StoreUriError};
-pub use watch::{Reread, WatchedList};
+pub use watch::{FileWatch, Reread, WatchedList};
 
 use self::word::flag;
 use std::collections::BTreeSet;

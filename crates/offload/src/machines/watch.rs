@@ -8,6 +8,27 @@ use super::{Effect, MachineList};
 /// What a file was like when it was read: `None` where there was none.
 type Stamp = Option<[i64; 6]>;
 
+/// A file that is looked at again and again.
+#[derive(Debug)]
+pub struct FileWatch {
+    path: PathBuf,
+    seen: Option<Stamp>,
+}
+
+impl FileWatch {
+    /// A file that nobody has looked at yet.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        FileWatch { path, seen: None }
+    }
+
+    /// Whether it is another one than it was at the last look, or has come or gone; at the first look always.
+    pub fn has_changed(&mut self) -> bool {
+        let now = Some(stamp(&self.path));
+        std::mem::replace(&mut self.seen, now) != now
+    }
+}
+
 /// See the module's text.
 pub struct WatchedList {
     read: Box<dyn Fn() -> MachineList>,
@@ -103,6 +124,18 @@ fn stamp(path: &Path) -> Stamp {
 mod tests {
     use super::*;
     use crate::machines::read_list;
+
+    #[test]
+    fn a_file_changes_when_it_is_written_comes_or_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("machines.scm");
+        let mut watch = FileWatch::new(path.clone());
+        assert_eq!([(); 2].map(|()| watch.has_changed()), [true, false]);
+        std::fs::write(&path, "(list)").unwrap();
+        assert_eq!([(); 2].map(|()| watch.has_changed()), [true, false]);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!([(); 2].map(|()| watch.has_changed()), [true, false]);
+    }
 
     #[test]
     fn a_change_is_seen_once_and_a_broken_one_does_not_count() {

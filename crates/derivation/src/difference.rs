@@ -163,45 +163,32 @@ impl fmt::Display for Part {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = |part: &Part, name: &str| {
-            if name.is_empty() {
-                part.to_string()
-            } else {
-                format!("{part} `{name}`")
-            }
-        };
         match self {
             Self::Only { side, part, name } => write!(f, "only {side} has {part} `{name}`"),
             Self::OutputKind {
                 output,
                 first,
                 second,
-            } => {
-                write!(
-                    f,
-                    "output `{output}` is {first} in the first and {second} in the second"
-                )
-            }
+            } => write!(
+                f,
+                "output `{output}` is {first} in the first and {second} in the second"
+            ),
             Self::FixedOutput {
                 output,
                 first,
                 second,
-            } => {
-                write!(
-                    f,
-                    "output `{output}` has to be {first} in the first and {second} in the second"
-                )
-            }
+            } => write!(
+                f,
+                "output `{output}` has to be {first} in the first and {second} in the second"
+            ),
             Self::OutputPath {
                 output,
                 first,
                 second,
-            } => {
-                write!(
-                    f,
-                    "output `{output}` lies at {first} in the first and at {second} in the second"
-                )
-            }
+            } => write!(
+                f,
+                "output `{output}` lies at {first} in the first and at {second} in the second"
+            ),
             Self::Input {
                 part,
                 first,
@@ -236,17 +223,28 @@ impl fmt::Display for Difference {
                 first,
                 second,
             } => {
+                let named = Named(*part, name);
                 write!(
                     f,
-                    "{} is {first:?} in the first and {second:?} in the second",
-                    named(part, name)
+                    "{named} is {first:?} in the first and {second:?} in the second"
                 )
             }
-            Self::StorePaths { part, name } => write!(
-                f,
-                "{} differs in the hashes of store paths only",
-                named(part, name)
-            ),
+            Self::StorePaths { part, name } => {
+                let named = Named(*part, name);
+                write!(f, "{named} differs in the hashes of store paths only")
+            }
+        }
+    }
+}
+
+/// A part, by its name if it has one.
+struct Named<'a>(Part, &'a str);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Named(part, "") => write!(f, "{part}"),
+            Named(part, name) => write!(f, "{part} `{name}`"),
         }
     }
 }

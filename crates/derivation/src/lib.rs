@@ -18,6 +18,8 @@
 //!
 //! It reads all kinds there are, of Nix and of Guix: input-addressed, fixed, floating, deferred, impure, with dynamic inputs, with
 //! structured attributes. Nothing here reads files; every function takes bytes and returns facts.
+//!
+//! One feature, off by default, only adds: `testing`, strategies and oracles for tests.
 
 mod attributes;
 mod basic;

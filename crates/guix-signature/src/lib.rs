@@ -29,6 +29,8 @@
 //!
 //! Keys of other kinds (RSA, other curves, EdDSA) are not done here: [`Error::is_unsupported`] tells them from broken
 //! ones, so that the caller can ask `guix authenticate` about them.
+//!
+//! One feature, off by default, only adds: `testing`, strategies and oracles for tests.
 
 mod acl;
 mod affine;

@@ -1,30 +1,14 @@
 //! Every input that fuzzing kept, through the same oracles.
 
-use std::path::Path;
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
+
+use replay::replay;
 
 use offload::hook::testing as hook;
 use offload::link::testing;
 use offload::machines::scheme::testing::machine_file;
 use offload::machines::testing::{machines_nix, machines_toml};
-
-fn replay(target: &str, oracle: impl Fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../fuzz/corpus")
-        .join(target);
-    let mut inputs = 0;
-    for entry in folder
-        .read_dir()
-        .unwrap_or_else(|error| panic!("failed to list {}: {error}", folder.display()))
-    {
-        let path = entry.expect("an entry").path();
-        oracle(
-            &std::fs::read(&path)
-                .unwrap_or_else(|error| panic!("failed to read {}: {error}", path.display())),
-        );
-        inputs += 1;
-    }
-    assert!(inputs > 0, "{} is empty", folder.display());
-}
 
 #[test]
 fn guix_hook() {

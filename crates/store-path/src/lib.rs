@@ -21,6 +21,11 @@
 //! assert_eq!(StoreDir::GUIX.display(&bash).to_string(), "/gnu/store/wadmyilr414n7bimxysbny876i2vlm5r-bash-5.1-p8");
 //! # Ok::<(), store_path::PathError>(())
 //! ```
+//!
+//! # Features
+//!
+//! None is on by default, and each only adds: `hashes` the hash functions besides SHA-256, `serde` values as strings
+//! (store paths by base name, hashes in SRI form), `testing` strategies and oracles for tests.
 
 pub mod base32;
 mod content_address;

@@ -150,14 +150,4 @@ impl Host {
         let authorize = format!("guix archive --authorize < {file}");
         importer.run(&["sh", "-c", &authorize]).map(drop)
     }
-
-    /// Has `guix repl` evaluate a program and returns what it prints.
-    ///
-    /// # Errors
-    /// If the program cannot be written, or fails.
-    pub fn guix_repl(&self, program: &str, arguments: &[&str]) -> Result<String, Error> {
-        let file = "/root/program.scm";
-        self.write_file(file, program)?;
-        self.run(&[&["guix", "repl", "--", file], arguments].concat())
-    }
 }

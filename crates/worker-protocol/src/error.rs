@@ -24,6 +24,8 @@ impl fmt::Display for Place {
 }
 
 /// Why there is no reply.
+///
+/// Messages complete a sentence that begins with "failed to "; that of [`Error::Remote`] is the peer's own.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

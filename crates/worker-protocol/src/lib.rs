@@ -134,6 +134,9 @@ pub use log::{Log, RemoteError};
 pub use operation::{Operation, Request};
 pub use path_info::{PathInfo, ValidPathInfo};
 pub use realisation::{DrvOutput, Realisation};
+pub use store_path::{
+    ContentAddress, ContentAddressMethod, Hash, HashAlgorithm, StoreDir, StorePath,
+};
 pub use value::{Context, Done, NarHash, Value};
 pub use version::{Dialect, Version};
 

@@ -88,6 +88,10 @@ fn wire() {
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one conversation, from its first word to its last"
+)]
 fn conversation() {
     let place = Place {
         number: 3,

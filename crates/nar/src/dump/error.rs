@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::Error;
 
-/// Why a tree could not be dumped.
+/// Why a tree could not be dumped. Its message completes a sentence that begins with "failed to ".
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DumpError {

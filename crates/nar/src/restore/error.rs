@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use crate::{Error, Kind};
 
-/// Why an archive could not be restored.
+/// Why an archive could not be restored. Its message completes a sentence that begins with "failed to ".
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RestoreError {

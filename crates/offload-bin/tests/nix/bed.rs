@@ -143,14 +143,17 @@ fn start(difference: &Difference<'_>) -> Pair {
     for builder in [&pair.builder, &pair.extra_builders[Bed::SECOND]] {
         make_signing_key(builder);
     }
-    let script = format!("#!/bin/sh\n{variables} exec {start} \"$@\"\n");
-    pair.coordinator
-        .write_file(OUR_HOOK, script)
-        .expect("the file is written");
-    pair.coordinator
-        .run(&["chmod", "755", OUR_HOOK])
-        .expect("it is there");
+    write_hook(&pair.coordinator, variables, &start);
     pair
+}
+
+/// Our hook as a script that sets `variables` and then becomes what `start` says.
+fn write_hook(coordinator: &Host, variables: &str, start: &str) {
+    let script = format!("#!/bin/sh\n{variables} exec {start} \"$@\"\n");
+    let written = coordinator.write_file(OUR_HOOK, script);
+    written.expect("the file is written");
+    let made = coordinator.run(&["chmod", "755", OUR_HOOK]);
+    made.expect("it is there");
 }
 
 /// With which a builder signs what it builds.

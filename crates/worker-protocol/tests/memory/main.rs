@@ -114,6 +114,10 @@ async fn fetch(client: &mut TestClient, size: usize) -> Result<Vec<u8>, Error> {
     Ok(nar)
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one conversation, from its first word to its last"
+)]
 async fn talk(mut client: TestClient, version: Version, size: usize) -> Result<(), Error> {
     let mut log = Vec::new();
     let mut sink = |message| log.push(message);

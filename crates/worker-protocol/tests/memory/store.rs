@@ -20,6 +20,10 @@ pub(crate) type Paths = BTreeMap<StorePath, (PathInfo, Vec<u8>)>;
 
 /// Serves `store` to one client until it hangs up. Every build ends with `result` and tells `log`; a path called `refused`
 /// cannot be added.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one conversation, from its first word to its last"
+)]
 pub(crate) async fn serve<R, W>(
     server: &mut Server<R, W>,
     store: &mut Paths,

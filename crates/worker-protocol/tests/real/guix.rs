@@ -45,6 +45,10 @@ async fn every_operation_and_then_another_one() {
     }
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one conversation, from its first word to its last"
+)]
 async fn conversation(daemon: &GuixDaemon, announced: Version) {
     let mut log = |_| {};
     let log = &mut log;

@@ -101,6 +101,10 @@ async fn a_whole_conversation_in_one_write_at_every_version() {
     }
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one conversation, from its first word to its last"
+)]
 async fn conversation(daemon: &Daemon, version: Version, assume: bool) {
     let mut log: Vec<Log> = Vec::new();
     let mut sink = |message| log.push(message);

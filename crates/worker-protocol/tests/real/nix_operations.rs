@@ -255,6 +255,10 @@ async fn queries(peer: &mut Peer<'_>) {
     assert!(map.is_none_or(|map| map == BTreeMap::from([("out".into(), Some(out))])));
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one conversation, from its first word to its last"
+)]
 async fn maintenance(peer: &mut Peer<'_>) {
     let (daemon, version) = (peer.daemon, peer.version);
     let file = peer.add_text("kept", &format!("kept {version}")).await;

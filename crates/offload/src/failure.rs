@@ -130,7 +130,7 @@ pub enum RemoteFailure {
     #[error("no answer within {} s (bound answer)", .0.as_secs_f32())]
     Silent(std::time::Duration),
     /// The same, where a person waits: it is not worth as much time.
-    #[error("no answer within {} s", .0.as_secs_f32())]
+    #[error("no answer within {} s (bound greeting)", .0.as_secs_f32())]
     Mute(std::time::Duration),
 }
 

@@ -13,7 +13,7 @@ use worker_protocol::wire::{Encoder, Text};
 use worker_protocol::{Context, NarHash, Value, Version};
 
 use super::test::{TestReport, file_archive};
-use super::{ANSWER, GuixHost, Step, silent};
+use super::{GuixHost, Step, within};
 use crate::failure::Failure;
 use crate::local::{Destination, ImportError, Limits, SignedImport};
 use crate::log::Log;
@@ -33,7 +33,7 @@ const REPL: Duration = Duration::from_secs(30);
 pub(super) async fn there_and_back(
     remote: &mut Remote,
     store_dir: &StoreDir,
-    host: &GuixHost,
+    (host, greeting): (&GuixHost, Duration),
     content: &str,
     report: &mut TestReport,
     log: &mut Log,
@@ -42,6 +42,7 @@ pub(super) async fn there_and_back(
         remote,
         store_dir,
         host,
+        greeting,
         log,
     };
     let started = Instant::now();
@@ -74,6 +75,7 @@ struct Trial<'a> {
     remote: &'a mut Remote,
     store_dir: &'a StoreDir,
     host: &'a GuixHost,
+    greeting: Duration,
     log: &'a mut Log,
 }
 
@@ -93,7 +95,7 @@ impl Trial<'_> {
             references: [].into(),
         };
         let adding = self.remote.add_text(&request, self.log);
-        let made = within("add a path there", adding).await?;
+        let made = within(self.greeting, "add a path there", adding).await?;
         match made == path {
             true => Ok(path),
             false => Err(Failure::OtherInput {
@@ -125,7 +127,7 @@ impl Trial<'_> {
         trailer.encode(&mut Encoder::new(&mut stream), &context);
         encode_next(&mut stream, false);
         let importing = self.remote.import_stream(&stream, self.log);
-        let imported = within("import a path there", importing).await?;
+        let imported = within(self.greeting, "import a path there", importing).await?;
         match imported.contains(&path) {
             true => Ok(path),
             false => Err(Failure::MissingOutput(self.store_dir.print(&path))),
@@ -158,7 +160,7 @@ impl Trial<'_> {
         let mut copying = self.log.daemon.start_copying(1, 0, &name, "local");
         let ticket = self.remote.queue_export(&path).await?;
         let exporting = (self.remote).export(ticket, &mut import, &mut copying, self.log);
-        within("export a path from there", exporting).await?;
+        within(self.greeting, "export a path from there", exporting).await?;
         self.log.daemon.stop_copying(copying);
         let restored = import.finish(&authority).await?;
         let mut digest = Digest::new();
@@ -169,12 +171,4 @@ impl Trial<'_> {
             false => Err(Failure::Altered(self.store_dir.print(&path))),
         }
     }
-}
-
-async fn within<T>(
-    action: &'static str,
-    asked: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    let answered = tokio::time::timeout(ANSWER, asked).await;
-    answered.unwrap_or_else(|_| Err(silent(action)))
 }

@@ -31,9 +31,6 @@ use crate::log::{BuildLog, DaemonLog, Log};
 use crate::machines::Machine;
 use crate::remote::{Question, Remote};
 
-/// How long a store daemon may take for an answer that costs it nothing.
-pub const ANSWER: Duration = Duration::from_secs(30);
-
 /// A step on the way to a machine's store, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
@@ -163,10 +160,20 @@ impl Probe {
         let connecting =
             Remote::connect(machine, target, store_dir, dialect, known, &question, log);
         // Each step of the link has a bound of its own; what is left is the daemon's.
-        let bound = link_bound(&self.timeouts) + ANSWER;
+        let bound = link_bound(&self.timeouts) + self.timeouts.greeting;
         let connected = tokio::time::timeout(bound, connecting).await;
-        connected.unwrap_or_else(|_| Err(silent("greet the store daemon")))
+        connected.unwrap_or_else(|_| Err(silent("greet the store daemon", self.timeouts.greeting)))
     }
+}
+
+/// What a store daemon is asked that costs it nothing: as little as its greeting, and no more time.
+async fn within<T>(
+    greeting: Duration,
+    action: &'static str,
+    asked: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let answered = tokio::time::timeout(greeting, asked).await;
+    answered.unwrap_or_else(|_| Err(silent(action, greeting)))
 }
 
 /// The longest that a link may take, all jumps but the last aside.
@@ -175,8 +182,8 @@ fn link_bound(timeouts: &Timeouts) -> Duration {
 }
 
 /// A daemon that is there and does not answer.
-fn silent(action: &'static str) -> Failure {
-    RemoteFailure::Mute(ANSWER).during(action)
+fn silent(action: &'static str, greeting: Duration) -> Failure {
+    RemoteFailure::Mute(greeting).during(action)
 }
 
 /// A log that nobody reads.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use worker_protocol::{NarHash, PathInfo, ValidPathInfo};
 
 use super::guix;
-use super::{ANSWER, Probe, Step, Trouble, no_log, place, silent};
+use super::{Probe, Step, Trouble, no_log, place, within};
 use crate::failure::Failure;
 use crate::health::Knowledge;
 use crate::link::{KeyChoice, Route, SshTarget};
@@ -110,13 +110,15 @@ impl Probe {
         report.pass(Step::Daemon, daemon, Some(started));
         report.reached = Some((remote.way(), remote.protocol()));
         let (store_dir, log) = (&self.store_dir, &mut log);
+        let greeting = self.timeouts.greeting;
         let done = match &self.guix {
             Some(host) => {
+                let host = (host, greeting);
                 guix::there_and_back(&mut remote, store_dir, host, content, report, log).await
             }
             None => {
                 report.pass(Step::Trust, trust(&remote), None);
-                there_and_back(&mut remote, store_dir, content, report, log).await
+                there_and_back(&mut remote, store_dir, greeting, content, report, log).await
             }
         };
         remote.close().await;
@@ -158,7 +160,7 @@ impl Probe {
             Ok(Err(error)) => return Err(wrong(error.to_string())),
             Err(_) => {
                 let bound = self.timeouts.connect.as_secs_f32();
-                return Err(wrong(format!("no answer within {bound} s")));
+                return Err(wrong(format!("no answer within {bound} s (bound connect)")));
             }
         };
         let addresses: BTreeSet<_> = found.map(|address| address.ip().to_string()).collect();
@@ -231,6 +233,7 @@ fn trust(remote: &Remote) -> String {
 async fn there_and_back(
     remote: &mut Remote,
     store_dir: &StoreDir,
+    greeting: Duration,
     content: &str,
     report: &mut TestReport,
     log: &mut Log,
@@ -239,16 +242,14 @@ async fn there_and_back(
     let name = store_dir.print(&sample.path);
     let started = Instant::now();
     let adding = remote.add_path(sample.info(), &sample.archive, log);
-    let added = tokio::time::timeout(ANSWER, adding).await;
-    let added = added.unwrap_or_else(|_| Err(silent("import a path there")));
+    let added = within(greeting, "import a path there", adding).await;
     added.map_err(|failure| (Step::Import, failure))?;
     report.pass(Step::Import, &name, Some(started));
 
     let started = Instant::now();
     let size = sample.archive.len();
     let reading = remote.archive_of(sample.path.clone(), size, log);
-    let read = tokio::time::timeout(ANSWER, reading).await;
-    let read = read.unwrap_or_else(|_| Err(silent("export a path from there")));
+    let read = within(greeting, "export a path from there", reading).await;
     let read = read.map_err(|failure| (Step::Export, failure))?;
     if read != sample.archive {
         return Err((Step::Export, Failure::Altered(name)));

@@ -176,7 +176,12 @@ async fn end_data(
     bounds: &Bounds,
     answering: impl Future<Output = Result<(), Error>>,
 ) -> Result<(), EndpointError> {
-    within(bounds.silence, "end the data of its request", answering).await
+    within(
+        ("silence", bounds.silence),
+        "end the data of its request",
+        answering,
+    )
+    .await
 }
 
 async fn upload<R, W, O>(
@@ -239,7 +244,12 @@ impl Taken {
         &self,
         more: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, EndpointError> {
-        within(self.bounds.silence, "send the data of its request", more).await
+        within(
+            ("silence", self.bounds.silence),
+            "send the data of its request",
+            more,
+        )
+        .await
     }
 
     fn add(&mut self, length: usize) -> Result<(), EndpointError> {

@@ -70,12 +70,14 @@ pub enum EndpointError {
     #[error("client hung up before it was answered")]
     Gone,
     /// The client is there, and does not do what it has begun.
-    #[error("client does not {what} within {} s", bound.as_secs_f64())]
+    #[error("client does not {what} within {} s (bound client-{name})", bound.as_secs_f64())]
     Late {
         /// What it is waited for to do.
         what: &'static str,
         /// How long.
         bound: Duration,
+        /// What that is called.
+        name: &'static str,
     },
     /// The client sends more than anybody needs.
     #[error("client sends more than {0} bytes of data with one request")]
@@ -150,15 +152,15 @@ where
     Ok(())
 }
 
-/// Waits until the client has done something, or `bound` is over.
+/// Waits until the client has done something, or the bound of that name is over.
 pub(super) async fn within<T>(
-    bound: Duration,
+    (name, bound): (&'static str, Duration),
     what: &'static str,
     doing: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, EndpointError> {
     match tokio::time::timeout(bound, doing).await {
         Ok(done) => Ok(done?),
-        Err(_) => Err(EndpointError::Late { what, bound }),
+        Err(_) => Err(EndpointError::Late { what, bound, name }),
     }
 }
 
@@ -189,15 +191,25 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
             }
             server.accept().await.map(|()| true)
         };
-        within(self.bounds.greeting, "greet", greeting).await
+        within(("greeting", self.bounds.greeting), "greet", greeting).await
     }
 
     async fn next_request(&mut self) -> Result<Option<Request>, EndpointError> {
         let (server, bounds) = (&mut self.server, self.bounds);
         // Answers that it does not take are no request that does not come.
         server.flush().await?;
-        within(bounds.idle, "ask for anything", server.request_begins()).await?;
-        within(bounds.request, "end its request", server.next_request()).await
+        within(
+            ("idle", bounds.idle),
+            "ask for anything",
+            server.request_begins(),
+        )
+        .await?;
+        within(
+            ("request", bounds.request),
+            "end its request",
+            server.next_request(),
+        )
+        .await
     }
 
     async fn handle(&mut self, request: Request) -> Result<(), EndpointError> {

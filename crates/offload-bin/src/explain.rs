@@ -1,12 +1,13 @@
 //! `offload explain`: which machine a build would get, and why not the others.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use offload::health;
 use offload::machines::host_system;
-use offload::probe::{Explanation, Knowing, explain};
+use offload::probe::{Demanded, Explanation, Knowing, explain};
 use offload::schedule::{Demand, Order};
 use serde_json::{Value, json};
 
@@ -26,6 +27,9 @@ pub(crate) struct Explain {
     /// The features that the build requires (`requiredSystemFeatures`), separated by commas.
     #[arg(long, value_name = "FEATURES", value_delimiter = ',')]
     features: Vec<String>,
+    /// The derivation that is to be built, a .drv file: it says which system and features.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["system", "features"])]
+    derivation: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -42,9 +46,17 @@ impl Explain {
         let mut context = Context::of_process(self.selection.is_guix())?;
         let knowing = wait_for(Knowing::of(&machines, &context.slots, &mut context.health))?;
         let system = || host_system(std::env::consts::ARCH, std::env::consts::OS);
-        let demand = Demand {
-            system: self.system.unwrap_or_else(system),
-            required_features: self.features,
+        let Demanded { demand, notes } = match self.derivation {
+            Some(file) => {
+                Demanded::by(&file, &context.probe.store_dir).map_err(|e| e.to_string())?
+            }
+            None => Demanded {
+                demand: Demand {
+                    system: self.system.unwrap_or_else(system),
+                    required_features: self.features,
+                },
+                notes: Vec::new(),
+            },
         };
         let order = match self.selection.is_guix() {
             true => Order::Speed { ties: &[] },
@@ -52,8 +64,8 @@ impl Explain {
         };
         let explanation = explain(&machines, &knowing, &demand, order, health::now());
         match self.json {
-            true => print(&format!("{:#}\n", document(&explanation))),
-            false => print(&text(&explanation, &demand)),
+            true => print(&format!("{:#}\n", document(&explanation, &demand, &notes))),
+            false => print(&text(&explanation, &demand, &notes)),
         }
         Ok(match !explanation.candidates.is_empty() && understood {
             true => ExitCode::SUCCESS,
@@ -63,7 +75,7 @@ impl Explain {
 }
 
 /// For people.
-fn text(explanation: &Explanation, demand: &Demand) -> String {
+fn text(explanation: &Explanation, demand: &Demand, notes: &[&str]) -> String {
     let mut text = format!("a build for {}", demand.system);
     if !demand.required_features.is_empty() {
         let _ = write!(text, " with {}", demand.required_features.join(", "));
@@ -81,11 +93,14 @@ fn text(explanation: &Explanation, demand: &Demand) -> String {
     for (machine, why) in &explanation.rejected {
         let _ = writeln!(text, "  no {machine} {why}");
     }
+    for note in notes {
+        let _ = writeln!(text, "  note: {note}");
+    }
     text
 }
 
 /// For programs.
-fn document(explanation: &Explanation) -> Value {
+fn document(explanation: &Explanation, demand: &Demand, notes: &[&str]) -> Value {
     let list = |pairs: &[(String, String)]| -> Vec<_> {
         let pairs = pairs.iter();
         pairs
@@ -93,6 +108,9 @@ fn document(explanation: &Explanation) -> Value {
             .collect()
     };
     json!({
+        "system": demand.system,
+        "required-features": demand.required_features,
+        "notes": notes,
         "candidates": list(&explanation.candidates),
         "rejected": list(&explanation.rejected),
         "may-become-possible": explanation.may_become_possible,
@@ -119,13 +137,13 @@ mod tests {
             required_features: vec!["kvm".to_owned(), "big-parallel".to_owned()],
         };
         let mut texts = vec![
-            text(&explanation, &demand),
-            format!("{:#}\n", document(&explanation)),
+            text(&explanation, &demand, &["it is impure"]),
+            format!("{:#}\n", document(&explanation, &demand, &["it is impure"])),
         ];
         explanation.candidates.clear();
-        texts.push(text(&explanation, &demand));
+        texts.push(text(&explanation, &demand, &[]));
         explanation.may_become_possible = true;
-        texts.push(text(&explanation, &demand));
+        texts.push(text(&explanation, &demand, &[]));
         insta::assert_snapshot!(texts.join("\n"));
     }
 }

@@ -207,6 +207,25 @@ fn what_the_hook_would_choose() {
     );
     let (code, _) = offload(&bed, &["explain", "--system", "riscv64-linux"]);
     assert_eq!(code, Some(1));
+
+    let special = derivation(
+        "explained",
+        "echo > $out",
+        "requiredSystemFeatures = [ \"special\" ]; preferLocalBuild = true;",
+    );
+    let [drv, _] = bed.instantiated(&special);
+    let (code, said) = offload(&bed, &["explain", "--derivation", &drv]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("with special goes to ssh-ng://root@127.0.0.1"),
+        "{said}"
+    );
+    assert!(
+        said.contains("note: it is better built on this host"),
+        "{said}"
+    );
+    let (code, said) = offload(&bed, &["explain", "--derivation", "/nix/store/none.drv"]);
+    assert_eq!(code, Some(2), "{said}");
 }
 
 /// The lists of this host, and a build by a list in TOML.

@@ -38,4 +38,5 @@ pub use programs::{NixPrograms, ProgramError};
 pub(crate) use remove::remove_tree;
 pub(crate) use signed::Destination;
 pub use signed::{Restored, SignedImport};
+pub(crate) use store::read_derivation;
 pub use store::{LocalError, LocalStore};

@@ -178,7 +178,7 @@ impl LocalStore {
     /// # Errors
     /// When it cannot be read, or is unreasonably large.
     pub fn read_derivation(&self, path: &StorePath) -> Result<Vec<u8>, LocalError> {
-        read_bounded(&self.real_path(path), MAX_DERIVATION)
+        read_derivation(&self.real_path(path))
     }
 
     /// The directory that holds all paths' files, open and by name.
@@ -240,6 +240,11 @@ impl LocalStore {
         }
         Ok(inputs)
     }
+}
+
+/// The bytes of a `.drv` file.
+pub(crate) fn read_derivation(path: &Path) -> Result<Vec<u8>, LocalError> {
+    read_bounded(path, MAX_DERIVATION)
 }
 
 /// The bytes of a file that has no more than `maximum`.

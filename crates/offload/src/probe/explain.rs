@@ -1,6 +1,13 @@
 //! Which machine a build would get at this moment, and why not the others.
 
+use std::path::Path;
+
+use derivation::{Derivation, Kind};
+use store_path::StoreDir;
+
 use crate::health::{self, Health};
+use crate::job::JobError;
+use crate::local::{LocalError, read_derivation};
 use crate::machines::Machine;
 use crate::schedule::{self, Demand, Order, Ranking, State};
 use crate::slots::SlotDirectory;
@@ -24,6 +31,63 @@ impl Knowing {
             used: machines.iter().map(|m| slots.used(m).ok()).collect(),
             known: machines.iter().map(|m| health.of(m)).collect(),
         }
+    }
+}
+
+/// What a derivation asks of the machine that builds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Demanded {
+    /// What machines are held against.
+    pub demand: Demand,
+    /// Why no machine may be asked all the same.
+    pub notes: Vec<&'static str>,
+}
+
+/// Why it is not known what a derivation asks.
+#[derive(Debug, thiserror::Error)]
+pub enum DemandError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Read(#[from] LocalError),
+    /// It makes no sense.
+    #[error(transparent)]
+    Derivation(#[from] JobError),
+}
+
+impl Demanded {
+    /// Reads a `.drv` file of the store `store_dir`.
+    ///
+    /// # Errors
+    /// When it cannot be read, or makes no sense.
+    pub fn by(file: &Path, store_dir: &StoreDir) -> Result<Self, DemandError> {
+        let text = read_derivation(file)?;
+        let path = || file.display().to_string();
+        let derivation = Derivation::parse(store_dir, &text);
+        let derivation = derivation.map_err(|error| JobError::Derivation {
+            path: path(),
+            error,
+        })?;
+        let requirements = derivation.requirements();
+        let requirements = requirements.map_err(|error| JobError::Requirements {
+            path: path(),
+            error,
+        })?;
+        let mut notes = Vec::new();
+        if requirements.prefer_local_build {
+            notes.push(
+                "it is better built on this host, where that can be: no machine is asked then",
+            );
+        }
+        if requirements.kind == Kind::Impure || derivation.has_dynamic_inputs() {
+            notes.push("it is impure or has dynamic inputs, and is built on this host");
+        }
+        Ok(Demanded {
+            demand: Demand {
+                system: requirements.system,
+                required_features: requirements.features.into_iter().collect(),
+            },
+            notes,
+        })
     }
 }
 

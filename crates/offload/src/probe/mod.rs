@@ -9,7 +9,7 @@ mod load;
 mod status;
 mod test;
 
-pub use explain::{Explanation, Knowing, explain};
+pub use explain::{DemandError, Demanded, Explanation, Knowing, explain};
 pub use load::{Disk, Host, Load};
 pub use status::{Status, Up};
 pub use test::{Passed, TestReport};

@@ -41,7 +41,11 @@ pub(crate) async fn with_failover<T>(
         };
         let uri = lease.machine.uri.to_string();
         let consequence = failure.consequence();
-        fleet.give_up(*lease).await;
+        match consequence {
+            Consequence::TryAnother => fleet.give_up(*lease).await,
+            // The machine is as good as before.
+            _ => lease.remote.close().await,
+        }
         verdicts += u32::from(failure.is_of_the_build());
         if consequence != Consequence::TryAnother || verdicts == MAX_VERDICTS {
             return Err(GivenUp {

@@ -33,12 +33,43 @@ const OVERLOAD_PATIENCE: Duration = Duration::from_secs(60);
 /// Pause between two looks for a free slot, of the one whose turn it is.
 const SLOT_PAUSE: Duration = Duration::from_millis(20);
 
+/// How often somebody is told that a build waits. A guix-daemon takes a hook that says nothing for a silent build.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// A wait that is told: to a guix-daemon again and again, to a nix-daemon once, to who wants details.
+struct Waiting {
+    dialect: Dialect,
+    told: Option<Instant>,
+}
+
+impl Waiting {
+    fn new(dialect: Dialect) -> Self {
+        Waiting {
+            dialect,
+            told: None,
+        }
+    }
+
+    fn tell(&mut self, what: &str, log: &mut Log) {
+        let (level, is_due) = match (self.dialect, self.told) {
+            (Dialect::Guix, Some(told)) => (Level::Notice, told.elapsed() >= TELL_EVERY),
+            (Dialect::Guix, None) => (Level::Notice, true),
+            (_, told) => (Level::Talkative, told.is_none()),
+        };
+        if is_due {
+            self.told = Some(Instant::now());
+            let message = format!("offload: waiting {what}");
+            log.daemon.message(level, &message);
+        }
+    }
+}
+
 /// What was found out about a machine. The whole reason was told at that moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     /// It could not be reached; worth another try from this moment on.
     Unreachable { until: Instant },
-    /// It failed in the middle of a build, and this process only serves that one.
+    /// It failed in the middle of the build that is under way.
     Failed,
     /// It has enough to do already; worth another look from this moment on.
     Overloaded { until: Instant },
@@ -214,10 +245,14 @@ impl Fleet {
         log: &mut Log,
     ) -> Result<Answer, SlotError> {
         let asked = Instant::now();
+        let mut overloaded_since = None;
         loop {
             let choice = match patience {
                 Patience::None => self.choose(demand, asked).await?,
-                Patience::Waits => self.choose_in_turn(demand, asked, log).await?,
+                Patience::Waits => {
+                    let overloaded = &mut overloaded_since;
+                    self.choose_in_turn(demand, overloaded, log).await?
+                }
             };
             let (index, slot, reason) = match choice {
                 Ok(chosen) => chosen,
@@ -242,6 +277,14 @@ impl Fleet {
                         index,
                         slot: Some(slot),
                     })));
+                }
+                // A broker that went away between two questions says nothing of the machine.
+                Err(failure)
+                    if matches!(failure, Failure::Link(LinkError::Broker { .. }))
+                        && self.identity.broker.take().is_some() =>
+                {
+                    let message = format!("offload: {failure}; connecting without it");
+                    log.daemon.message(Level::Talkative, &message);
                 }
                 Err(failure) => {
                     let machine = &self.machines[index];
@@ -335,7 +378,14 @@ impl Fleet {
         is_loaded || is_full
     }
 
-    /// Gives a machine back that got into trouble; it is not tried again by this process. Where the
+    /// Another build begins: whoever failed in the middle of one before may be tried again.
+    pub fn begin_build(&mut self) {
+        for trouble in &mut self.troubles {
+            trouble.take_if(|trouble| *trouble == Trouble::Failed);
+        }
+    }
+
+    /// Gives a machine back that got into trouble; it is not tried again for the build that is under way. Where the
     /// broker may have been in trouble instead, the broker is not.
     pub async fn give_up(&mut self, lease: Lease) {
         match lease.remote.has_lost_its_broker() && self.identity.broker.is_some() {
@@ -346,34 +396,40 @@ impl Fleet {
     }
 
     /// As [`Fleet::choose`], but waits for a slot, behind those that waited before: busy only where all that is
-    /// left has had enough to do since it was `asked` for.
+    /// left has had enough to do for long, since `overloaded_since`.
     async fn choose_in_turn(
         &mut self,
         demand: &Demand,
-        asked: Instant,
+        overloaded_since: &mut Option<Instant>,
         log: &mut Log,
     ) -> Result<Result<(usize, Slot, String), Answer>, SlotError> {
         let idle = vec![State::Used(0); self.machines.len()];
         let possible = schedule::rank(&self.machines, &idle, demand, Order::Load).candidates;
-        let mut told = false;
+        let mut waiting = Waiting::new(self.dialect);
         let turn = self
             .queues
             .join(possible.iter().map(|&index| &self.machines[index]))
             .await?;
-        turn.wait_for_turn().await?;
+        let mut wait = std::pin::pin!(turn.wait_for_turn());
+        loop {
+            tokio::select! {
+                waited = &mut wait => break waited?,
+                () = tokio::time::sleep(TELL_EVERY) => waiting.tell("for those that came before", log),
+            }
+        }
         loop {
             // It may be long until a slot is free: what was found out of machines is over by then.
             match self.choose(demand, Instant::now()).await? {
-                Err(Answer::Busy(refusals))
-                    if !refusals.any_full() && asked.elapsed() >= OVERLOAD_PATIENCE =>
-                {
-                    return Ok(Err(Answer::Busy(refusals)));
-                }
                 Err(Answer::Busy(refusals)) => {
-                    if !std::mem::replace(&mut told, true) {
-                        let message = format!("offload: waiting for a machine: {refusals}");
-                        log.daemon.message(Level::Talkative, &message);
+                    if refusals.any_full() {
+                        *overloaded_since = None;
+                    } else {
+                        let since = overloaded_since.get_or_insert_with(Instant::now);
+                        if since.elapsed() >= OVERLOAD_PATIENCE {
+                            return Ok(Err(Answer::Busy(refusals)));
+                        }
                     }
+                    waiting.tell(&format!("for a machine: {refusals}"), log);
                     tokio::time::sleep(SLOT_PAUSE).await;
                 }
                 choice => return Ok(choice),
@@ -528,6 +584,7 @@ fn reason(machine: &Machine, state: &State, candidates: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::{BuildLog, DaemonLog};
 
     #[test]
     fn an_unreachable_machine_is_tried_again_and_a_failed_one_is_not() {
@@ -538,5 +595,30 @@ mod tests {
         assert_eq!(unreachable.excludes(now), failed("cannot be reached"));
         assert_eq!(unreachable.excludes(until), None);
         assert_eq!(Trouble::Failed.excludes(until), failed("has just failed"));
+    }
+
+    /// How many lines come of 25 s of waiting.
+    async fn lines(log: impl FnOnce(std::fs::File) -> DaemonLog, dialect: Dialect) -> usize {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let sink = || file.reopen().unwrap();
+        let mut log = Log {
+            daemon: log(sink()),
+            build: BuildLog::new(std::io::sink()),
+        };
+        let mut waiting = Waiting::new(dialect);
+        for _ in 0..25 {
+            waiting.tell("for a machine", &mut log);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let said = std::fs::read_to_string(file.path()).unwrap();
+        said.lines()
+            .filter(|line| line.contains("offload: waiting for a machine"))
+            .count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guix_daemon_hears_of_a_wait_again_and_again() {
+        assert_eq!(lines(DaemonLog::guix, Dialect::Guix).await, 3);
+        assert_eq!(lines(DaemonLog::new, Dialect::Nix).await, 1);
     }
 }

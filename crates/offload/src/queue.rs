@@ -67,7 +67,7 @@ impl QueueDirectory {
         // Whoever holds this lock only writes two small files.
         let mut counter = open_lock(&last)?;
         lock_in_time(&counter, &last, self.lock_wait).await?;
-        let number = draw(&mut counter).map_err(failed(&last))?;
+        let number = draw(&mut counter, &directory).map_err(failed(&last))?;
         let path = ticket_path(&directory, number);
         let file = open_lock(&path)?;
         lock_in_time(&file, &path, self.lock_wait).await?;
@@ -101,12 +101,8 @@ impl Ticket {
             path: self.directory.clone(),
             source,
         };
-        let mut last = None;
-        for entry in std::fs::read_dir(&self.directory).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let number = name.to_str().and_then(|name| name.parse::<u64>().ok());
-            last = last.max(number.filter(|number| *number < self.number));
-        }
+        let before = numbers(&self.directory).map_err(failed)?;
+        let last = before.filter(|number| *number < self.number).max();
         Ok(last.map(|number| ticket_path(&self.directory, number)))
     }
 }
@@ -123,18 +119,30 @@ fn ticket_path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("{number:020}"))
 }
 
-/// The next number. What is no number counts as 0: the queue begins anew.
-fn draw(counter: &mut File) -> std::io::Result<u64> {
+/// The next number. Where the last one cannot be read, that of the largest ticket counts: nobody comes before those who
+/// wait.
+fn draw(counter: &mut File, directory: &Path) -> std::io::Result<u64> {
     let mut text = String::new();
-    let last = match counter.take(32).read_to_string(&mut text) {
-        Ok(_) => text.trim().parse().unwrap_or(0u64),
-        Err(_) => 0,
+    let read = counter.take(32).read_to_string(&mut text);
+    let last = match read.ok().and_then(|_| text.trim().parse::<u64>().ok()) {
+        Some(last) => last,
+        None => numbers(directory)?.max().unwrap_or(0),
     };
     let number = last.wrapping_add(1);
-    counter.set_len(0)?;
+    // Always as long: whoever ends in between leaves a number all the same.
     counter.seek(SeekFrom::Start(0))?;
-    counter.write_all(number.to_string().as_bytes())?;
+    counter.write_all(format!("{number:020}").as_bytes())?;
+    counter.set_len(20)?;
     Ok(number)
+}
+
+/// The numbers of all tickets.
+fn numbers(directory: &Path) -> std::io::Result<impl Iterator<Item = u64>> {
+    let names = std::fs::read_dir(directory)?
+        .map(|entry| Ok(entry?.file_name()))
+        .collect::<std::io::Result<Vec<_>>>()?;
+    let number = |name: std::ffi::OsString| name.to_str().and_then(|name| name.parse().ok());
+    Ok(names.into_iter().filter_map(number))
 }
 
 /// Whether the holder of the ticket at `path` still waits.
@@ -185,6 +193,26 @@ mod tests {
         let left: Vec<_> = folder.path().read_dir().unwrap().collect();
         let left = left[0].as_ref().unwrap().path().read_dir().unwrap().count();
         assert_eq!(left, 1, "only the counter");
+    }
+
+    /// The disk was full when the counter was written, or somebody emptied it.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_keeps_the_place_when_the_counter_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let queues = QueueDirectory::new(folder.path());
+        let machines = read_builders("ssh-ng://a", "x").machines;
+        let join = async || queues.join(machines.iter()).await.unwrap();
+        let waits = [join().await, join().await];
+        for counter in [
+            "",
+            "nonsense that is longer than any number",
+            "00000000000000000001x",
+        ] {
+            std::fs::write(waits[0].directory.join("last"), counter).unwrap();
+            let [comes, next] = [join().await, join().await];
+            assert!(waits[1].number < comes.number, "{counter:?}");
+            assert!(comes.number < next.number, "{counter:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 //! content-addressed (as `.drv` files and sources are) or signed by a key that the machine trusts,
 //! and may ask for the outputs of a `.drv` file that is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use store_path::StorePath;
 
@@ -29,14 +29,16 @@ pub(super) async fn make(
         ..Question::default()
     };
     let mut needed = remote.missing(&question, log).await?;
-    let mut refused = 0;
+    let mut refused = BTreeSet::new();
     for path in missing {
-        match is_welcome(store, path, with_signed)? {
-            true => drop(needed.insert(path.clone())),
-            false => refused += 1,
+        if !is_welcome(store, path, with_signed)? {
+            refused.insert(path.clone());
         }
     }
-    if refused > 0 {
+    refuse_referrers(store, missing, &mut refused)?;
+    needed.extend(missing.difference(&refused).cloned());
+    if !refused.is_empty() {
+        let refused = refused.len();
         let message = format!(
             "offload: {} does not trust user {}: it has to substitute or build {refused} inputs \
              itself, which have no signature that it believes (list the user in its trusted-users, \
@@ -67,6 +69,32 @@ pub(super) async fn make(
 
 /// Whether a daemon may take `path` from anyone: only the machine knows which signatures count, so
 /// any will do here.
+/// Adds those of `missing` that refer to what is `refused`, at any remove: the machine takes none of them.
+fn refuse_referrers(
+    store: &LocalStore,
+    missing: &BTreeSet<StorePath>,
+    refused: &mut BTreeSet<StorePath>,
+) -> Result<(), Failure> {
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let mut referrers: BTreeMap<StorePath, Vec<&StorePath>> = BTreeMap::new();
+    for path in missing {
+        for reference in store.path_info(path)?.references {
+            referrers.entry(reference).or_default().push(path);
+        }
+    }
+    let mut left: Vec<_> = refused.iter().cloned().collect();
+    while let Some(path) = left.pop() {
+        for &referrer in referrers.get(&path).into_iter().flatten() {
+            if refused.insert(referrer.clone()) {
+                left.push(referrer.clone());
+            }
+        }
+    }
+    Ok(())
+}
+
 fn is_welcome(store: &LocalStore, path: &StorePath, with_signed: bool) -> Result<bool, Failure> {
     let info = store.path_info(path)?;
     Ok(info.content_address.is_some() || (with_signed && !info.signatures.is_empty()))

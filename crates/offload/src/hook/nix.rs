@@ -262,7 +262,8 @@ fn decode_setting(decoder: &mut Decoder<'_>) -> Result<Option<(String, String)>,
         return Ok(None);
     }
     let name = text(decoder, "a setting's name", MAX_NAME)?;
-    let value = text(decoder, "a setting's value", MAX_SETTING)?;
+    // Paths and prompts may be anything; none that is used here is.
+    let value = decoder.text(MAX_SETTING)?.to_string_lossy().into_owned();
     Ok(Some((name, value)))
 }
 
@@ -396,6 +397,20 @@ mod tests {
         for size in 1..bytes.len() {
             assert_eq!(events(&bytes, size).unwrap(), whole, "pieces of {size}");
         }
+    }
+
+    #[test]
+    fn a_setting_may_be_anything() {
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes);
+        encoder.word(1).text("bash-prompt").bytes(b"caf\xe9 >");
+        encoder.word(1).text("system").text("x86_64-linux").word(0);
+        let events = events(&bytes, 7).unwrap();
+        let Event::Settings(settings) = &events[0] else {
+            panic!("{events:?}")
+        };
+        assert_eq!(settings["bash-prompt"], "caf\u{fffd} >");
+        assert_eq!(settings["system"], "x86_64-linux");
     }
 
     #[test]

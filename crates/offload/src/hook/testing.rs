@@ -28,7 +28,8 @@ pub fn nix_conversation(data: &[u8]) {
     conversation::<nix::Conversation>(data, is_offer, |event| match event {
         Event::Settings(settings) => settings
             .iter()
-            .map(|(name, value)| name.len() + value.len())
+            // What is not UTF-8 in a value stands there as one sign, which is longer.
+            .map(|(name, value)| name.len() + value.chars().count())
             .sum(),
         Event::Offer(offer) => offer.derivation.len() + length(&offer.required_features),
         Event::Inputs(inputs) => length(&inputs.inputs) + length(&inputs.wanted),

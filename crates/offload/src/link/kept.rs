@@ -230,7 +230,6 @@ impl KeptLink {
         let writer = KeptWriter {
             frames: sink,
             ended: false,
-            cut: self.cut.clone(),
         };
         let mut stream = ByteStream::new(reader, writer, way);
         stream.said = listens.then_some(receiver);
@@ -370,25 +369,21 @@ impl AsyncRead for KeptReader {
     }
 }
 
-/// What is sent on a stream.
+/// What is sent on a stream. That it is not taken any more tells nothing of the broker, who hangs up when the machine has
+/// done so: what is read last does.
 struct KeptWriter {
     frames: Writer,
     ended: bool,
-    cut: Arc<AtomicBool>,
 }
 
 impl KeptWriter {
     /// Waits until there is room for a frame, or (`all`) until everything is sent.
     fn poll(&mut self, context: &mut Context<'_>, all: bool) -> Poll<io::Result<()>> {
         let frames = Pin::new(&mut self.frames);
-        let polled = match all {
+        match all {
             true => Sink::<Frame<&[u8]>>::poll_flush(frames, context),
             false => Sink::<Frame<&[u8]>>::poll_ready(frames, context),
-        };
-        if matches!(polled, Poll::Ready(Err(_))) {
-            self.cut.store(true, Ordering::Relaxed);
         }
-        polled
     }
 }
 

@@ -27,7 +27,9 @@ impl PromptAck {
         stream.set_nodelay(true)?;
         #[cfg(target_os = "linux")]
         {
-            let limit = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
+            // The kernel takes it for a signed number: 24 days at most.
+            let limit = u32::try_from(silence.as_millis().min(i32::MAX as u128));
+            let limit = limit.expect("it has 31 bits");
             rustix::net::sockopt::set_tcp_user_timeout(&stream, limit)?;
         }
         #[cfg(not(target_os = "linux"))]
@@ -68,5 +70,24 @@ impl AsyncWrite for PromptAck {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silence_may_be_as_long_as_anybody_likes() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for silence in [
+            Duration::from_millis(1),
+            Duration::from_secs(1 << 40),
+            Duration::MAX,
+        ] {
+            let stream = TcpStream::connect(address).await.unwrap();
+            assert!(PromptAck::new(stream, silence).is_ok(), "{silence:?}");
+        }
     }
 }

@@ -29,9 +29,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         } else if made.is_none() {
             return self.send_local(path).await;
         }
-        self.hand_on(path).await?;
-        self.records.remove(path);
-        Ok(())
+        // The record stays until it is old: who made the same, in another process, has yet to fetch it.
+        self.hand_on(path).await
     }
 
     /// Connects to the machine that has a recorded output. The inner error is why it is not reached.

@@ -342,7 +342,9 @@ where
     };
     let mut taken = Taken::new(bounds);
     let adding = async {
-        while let Some(path) = taken.wait(server.next_path()).await? {
+        while let Some(mut path) = taken.wait(server.next_path()).await? {
+            // As a nix-daemon has it with this operation: nobody else says what was built here.
+            path.info.ultimate = false;
             let add = operation::AddToStoreNar {
                 path,
                 repair: operation.repair,

@@ -19,6 +19,7 @@ pub(super) fn without_privileges(request: Request) -> Result<Request, &'static s
         }
         Request::AddToStoreNar(mut asked) => {
             (asked.repair, asked.dont_check_signatures) = (false, false);
+            asked.path.info.ultimate = false;
             Ok(Request::AddToStoreNar(asked))
         }
         Request::AddMultipleToStore(mut asked) => {
@@ -63,7 +64,8 @@ pub(super) fn without_privileges(request: Request) -> Result<Request, &'static s
 #[cfg(test)]
 mod tests {
     use worker_protocol::operation::{
-        AddBuildLog, AddMultipleToStore, AddPermRoot, BuildPaths, FindRoots, SyncWithGC,
+        AddBuildLog, AddMultipleToStore, AddPermRoot, AddToStoreNar, BuildPaths, FindRoots,
+        SyncWithGC,
     };
 
     use super::*;
@@ -78,6 +80,20 @@ mod tests {
             panic!("anyone may add what is signed");
         };
         assert!(!add.repair && !add.dont_check_signatures);
+        let path = store_path::StorePath::from_parts([1; 20], "x").unwrap();
+        let info = worker_protocol::PathInfo::new(worker_protocol::NarHash([1; 32]), 96);
+        let add = AddToStoreNar {
+            path: worker_protocol::ValidPathInfo {
+                path: path.clone(),
+                info: info.with_ultimate(true),
+            },
+            repair: true,
+            dont_check_signatures: true,
+        };
+        let Ok(Request::AddToStoreNar(add)) = without_privileges(add.into()) else {
+            panic!("anyone may add what is signed");
+        };
+        assert!(!add.repair && !add.dont_check_signatures && !add.path.info.ultimate);
         let build = |mode| BuildPaths {
             targets: Vec::new(),
             mode,
@@ -85,7 +101,6 @@ mod tests {
         assert!(without_privileges(build(BuildMode::Normal).into()).is_ok());
         assert!(without_privileges(build(BuildMode::Repair).into()).is_err());
         assert!(without_privileges(SyncWithGC {}.into()).is_ok());
-        let path = store_path::StorePath::from_parts([1; 20], "x").unwrap();
         assert_eq!(without_privileges(FindRoots {}.into()), Err("FindRoots"));
         let log = AddBuildLog { path: path.clone() };
         assert_eq!(without_privileges(log.into()), Err("AddBuildLog"));

@@ -4,8 +4,8 @@
 //! its own where this one is started by a `builders` line.
 //!
 //! A file per output, in the worker protocol's own encoding: a number for the layout, the machine's
-//! URI, what is known of the path, its content address or none. It is removed once the output was
-//! handed on. Nothing here is needed by who built: where it cannot be written, only that connection
+//! URI, what is known of the path, its content address or none. It is removed
+//! when it is old. Nothing here is needed by who built: where it cannot be written, only that connection
 //! has the output.
 
 use std::fs;
@@ -69,11 +69,6 @@ impl Records {
         (record.valid.path == *path).then_some(record)
     }
 
-    /// Forgets an output: it was handed on.
-    pub(super) fn remove(&self, path: &StorePath) {
-        let _ = fs::remove_file(self.file(path));
-    }
-
     fn file(&self, path: &StorePath) -> PathBuf {
         self.directory.join(path.base_name())
     }
@@ -135,7 +130,6 @@ pub(super) fn directory(knowledge: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-
     use worker_protocol::{NarHash, PathInfo};
 
     use super::*;
@@ -158,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_until_it_is_handed_on() {
+    fn what_is_written_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let records = Records::new(folder.path().join("outputs"), StoreDir::NIX);
         let record = record();
@@ -166,9 +160,7 @@ mod tests {
         assert_eq!(records.read(path), None);
         records.write(&record);
         assert_eq!(records.read(path), Some(record.clone()));
-        records.remove(path);
-        assert_eq!(records.read(path), None);
-        assert_eq!(records.directory.read_dir().unwrap().count(), 0);
+        assert_eq!(records.directory.read_dir().unwrap().count(), 1);
     }
 
     #[test]

@@ -285,6 +285,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<R, W> {
         let (sender, mut messages) = tokio::sync::mpsc::unbounded_channel();
         let mut log = Log::to_client(&sender, self.verbosity);
         let (server, store) = (&mut self.server, &self.store);
+        self.fleet.begin_build();
         let work = build(&mut self.fleet, store, order, &mut log);
         tokio::pin!(work);
         let (result, harvest) = loop {
